@@ -1,0 +1,103 @@
+"""Every error that cagchat raises on purpose: one sentence for the reader and one hint.
+
+    CagchatError
+    ├── UsageError               exit code 2: the command line is wrong
+    ├── Stopped                  exit code 130: Ctrl-C; what was done is kept
+    ├── BookError                the document cannot be used
+    │   └── BookTooLong          it does not fit the model's context
+    ├── ModelError               the GGUF cannot be used
+    ├── EngineError              llama.cpp refused something
+    │   ├── EngineDied           the engine's process ended: signal, last log lines
+    │   ├── EngineCancelled      stopped on request; positions are still true
+    │   └── ContextFull          no free cell left in the KV cache
+    ├── StateError               a saved state cannot be used
+    │   ├── StateDamaged         its bytes are not what was written
+    │   └── StateMismatch        it was made with another setting: says which field
+    ├── StorageError             disk full, folder not writable
+    ├── SessionError             no such chat
+    └── ConfigError              a configuration value is wrong: file, key, nearest valid key
+
+Messages are whole sentences with the path or number in them; hints say what to do next.
+"""
+
+
+class CagchatError(Exception):
+    """Base of all errors: `message` is one sentence, `hint` what to do, `exit_code` what the command returns."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(CagchatError):
+    """The command line asks for something impossible."""
+
+    exit_code = 2
+
+
+class Stopped(CagchatError):
+    """The user stopped the work; what was done is kept."""
+
+    exit_code = 130
+
+
+class BookError(CagchatError):
+    """The document is missing, empty, binary, unreadable or of an unknown kind."""
+
+
+class BookTooLong(BookError):
+    """The book and a chat about it need more positions than the model's context has."""
+
+
+class ModelError(CagchatError):
+    """The model file is missing, damaged or not a language model."""
+
+
+class EngineError(CagchatError):
+    """The engine refused or failed an operation; it is still alive."""
+
+
+class EngineDied(EngineError):
+    """The engine's process ended. Everything on disk is intact; restarting and restoring goes on."""
+
+
+class EngineCancelled(EngineError):
+    """An operation ended early because it was asked to; the engine's positions are read from its cache."""
+
+
+class ContextFull(EngineError):
+    """The KV cache has no free cell for the next token."""
+
+
+class StateError(CagchatError):
+    """A saved state cannot be used."""
+
+
+class StateDamaged(StateError):
+    """The bytes of a saved state are not the bytes that were written."""
+
+
+class StateMismatch(StateError):
+    """A saved state was made with a setting that differs from the one asked for: `field` names it."""
+
+    def __init__(self, message: str, hint: str = "", *, field: str) -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+
+class StorageError(CagchatError):
+    """The disk is full or a folder cannot be written."""
+
+
+class SessionError(CagchatError):
+    """No chat answers to that name, or several do."""
+
+
+class ConfigError(CagchatError):
+    """A configuration value is unknown or out of range."""
