@@ -64,7 +64,13 @@ class EngineError(CagchatError):
 
 
 class EngineDied(EngineError):
-    """The engine's process ended. Everything on disk is intact; restarting and restoring goes on."""
+    """The engine's process ended. Everything on disk is intact; restarting and restoring goes on.
+
+    `reason` is the signal's name ("SIGSEGV") or the exit code; `log_lines` are the last lines it wrote.
+    """
+
+    reason: str = ""
+    log_lines: tuple[str, ...] = ()
 
 
 class EngineCancelled(EngineError):

@@ -1,0 +1,1 @@
+"""Measure what the README claims, on models and books made for it."""

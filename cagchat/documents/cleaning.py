@@ -1,0 +1,21 @@
+"""Bring decoded text into one shape: NFC, `\\n` line ends, no control characters, no piles of blank lines."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LINE_ENDS = re.compile("\r\n|[\r\f\x85\u2028\u2029]")
+# Byte order marks from files that were joined, soft hyphens from scans: neither is seen, both hide words from a search.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufeff\u00ad]+")
+_BLANK_PILE = re.compile("\n{5,}")
+
+
+def clean(text: str) -> str:
+    """Return the text with at most three blank lines together, ending in one newline; "" when nothing is left."""
+    text = _UNSEEN.sub("", _LINE_ENDS.sub("\n", text))
+    text = unicodedata.normalize("NFC", text)
+    # Line by line, because `[ \t]+$` takes quadratic time on a long run of spaces.
+    text = "\n".join([line.rstrip() for line in text.split("\n")])
+    text = _BLANK_PILE.sub("\n\n\n\n", text).strip("\n")
+    return f"{text}\n" if text else ""

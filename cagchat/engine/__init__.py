@@ -1,0 +1,1 @@
+"""The engine: a language model with a KV cache, spoken to in tokens."""

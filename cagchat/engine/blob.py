@@ -1,0 +1,159 @@
+"""Parse and check the header of a sequence state as llama.cpp writes it, before llama.cpp reads it back.
+
+llama.cpp accepts absurd positions silently and stops at the first structural surprise only after it has begun to write
+into the cache, so every count, type, row size and position is checked here. Layout (llama-kv-cache.cpp and
+llama-memory-recurrent.cpp of the pinned build, flash attention on, one stream):
+
+    u32 magic, i32 sequence, then one or two parts
+    KV part:         u32 streams (1), u32 cells, per cell (i32 position, u32 n_seq (1), [12 bytes for M-RoPE],
+                     i32 sequence), u32 v_transposed (0), u32 layers, per layer (i32 type, u64 row bytes, rows of K),
+                     per layer the same of V
+    recurrent part:  u32 cells (1), per cell (i32 position, u32 n_seq (0)), u32 s_transposed (0), u32 layers,
+                     per recurrent layer (i32 type, u64 row bytes, rows of R), then the same of S
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from typing import Literal
+
+from cagchat.engine.protocol import Memory, Part
+from cagchat.errors import StateDamaged
+
+MAGIC = 0xAF143CD8
+GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
+MAX_ROW_BYTES = 1 << 24
+MAX_LAYERS = 1024
+
+PartKind = Literal["kv", "recurrent"]
+
+FULL_PARTS: dict[Memory, tuple[PartKind, ...]] = {
+    "attention": ("kv",),
+    "sliding": ("kv", "kv"),  # all positions of the global layers, then the window of the others
+    "hybrid": ("kv", "recurrent"),
+    "recurrent": ("recurrent",),
+}
+BOUNDARY_PARTS: dict[Memory, tuple[PartKind, ...]] = {
+    "attention": (),
+    "sliding": ("kv",),
+    "hybrid": ("recurrent",),
+    "recurrent": ("recurrent",),
+}
+
+
+def parse(view: memoryview, kinds: tuple[PartKind, ...], *, extended_cells: bool) -> tuple[Part, ...]:
+    """Return the parts of a state and check that they tile it to the last byte.
+
+    `extended_cells` tells whether cells carry the 12 bytes of a two-dimensional position (M-RoPE models).
+    Raises `StateDamaged` naming the first thing that is wrong.
+    """
+    reader = _Reader(view)
+    if (magic := reader.u32("magic")) != MAGIC:
+        raise _bad(f"its magic number is {magic:#x}, not {MAGIC:#x}")
+    reader.i32("sequence")
+    parts = []
+    for kind in kinds:
+        parts.append(_kv(reader, extended_cells) if kind == "kv" else _recurrent(reader))
+    if reader.offset != len(view):
+        raise _bad(f"its parts end at byte {reader.offset:,} of {len(view):,}")
+    return tuple(parts)
+
+
+def n_tokens(parts: tuple[Part, ...]) -> int:
+    """Return the length of the sequence that the parts describe; all of them must end at the same position."""
+    ends = {part.last_position for part in parts}
+    if len(ends) != 1:
+        raise _bad(f"its parts end at different positions: {sorted(ends)}")
+    return ends.pop() + 1
+
+
+def check_complete(parts: tuple[Part, ...]) -> None:
+    """Check that the first KV part holds every position from 0 on, as a whole sequence does."""
+    for part in parts[:1]:
+        if part.kind == "kv" and part.first_position != 0:
+            raise _bad(f"its first position is {part.first_position}, not 0")
+
+
+def _kv(reader: _Reader, extended_cells: bool) -> Part:
+    if (streams := reader.u32("stream count")) != 1:
+        raise _bad(f"it has {streams} streams, not 1")
+    cells = reader.u32("cell count")
+    if not cells:
+        raise _bad("it holds no cells")
+    first, last = _positions(reader, cells, extended_cells)
+    if reader.u32("V layout"):
+        raise _bad("its V rows are transposed, so it was made without flash attention")
+    n_layers = reader.u32("layer count")
+    if not 1 <= n_layers <= MAX_LAYERS:
+        raise _bad(f"it claims {n_layers:,} layers")
+    rows = tuple(reader.rows(cells) for _ in range(2 * n_layers))
+    return Part("kv", cells, first, last, rows)
+
+
+def _positions(reader: _Reader, cells: int, extended_cells: bool) -> tuple[int, int]:
+    """Check every cell of a KV part: one owner each, positions a run without gap or repetition; return its ends."""
+    words = 6 if extended_cells else 3
+    table = array("i")
+    table.frombytes(reader.take(cells * words * 4, "cell table"))
+    if array("i", [1]) * cells != table[1::words]:
+        raise _bad("a cell does not belong to exactly one sequence")
+    # Cells of a sliding window are reused in a ring, so only the sorted positions form a run.
+    positions = sorted(table[0::words])
+    first, last = positions[0], positions[-1]
+    if first < 0 or positions != list(range(first, first + cells)):
+        raise _bad(f"its positions are not a run: {cells:,} cells between {first:,} and {last:,}")
+    return first, last
+
+
+def _recurrent(reader: _Reader) -> Part:
+    if (cells := reader.u32("recurrent cell count")) != 1:
+        raise _bad(f"it has {cells} recurrent states, not 1")
+    position = reader.i32("recurrent position")
+    if position < 0:
+        raise _bad(f"its recurrent state stands at position {position}")
+    if owners := reader.u32("recurrent owners"):
+        raise _bad(f"its recurrent state names {owners} owners, not 0")
+    if reader.u32("S layout"):
+        raise _bad("its S rows are transposed")
+    n_layers = reader.u32("recurrent layer count")
+    if not 1 <= n_layers <= MAX_LAYERS:
+        raise _bad(f"it claims {n_layers:,} layers")
+    rows = []
+    while reader.offset < len(reader.view):  # the recurrent part is always the last one
+        rows.append(reader.rows(1))
+    if not rows or len(rows) % 2 or len(rows) > 2 * n_layers:
+        raise _bad(f"it has {len(rows)} recurrent rows for {n_layers} layers")
+    return Part("recurrent", cells, position, position, tuple(rows))
+
+
+class _Reader:
+    """Reads little-endian numbers off a view and never past its end."""
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self.offset = 0
+
+    def take(self, size: int, what: str) -> memoryview:
+        if size > len(self.view) - self.offset:
+            raise _bad(f"it is cut short at the {what}, byte {self.offset:,} of {len(self.view):,}")
+        self.offset += size
+        return self.view[self.offset - size : self.offset]
+
+    def u32(self, what: str) -> int:
+        return int.from_bytes(self.take(4, what), "little")
+
+    def i32(self, what: str) -> int:
+        return int.from_bytes(self.take(4, what), "little", signed=True)
+
+    def rows(self, cells: int) -> tuple[int, int]:
+        """Skip one layer's rows and return (type, bytes a row)."""
+        kind, row_bytes = struct.unpack("<iQ", self.take(12, "row header"))
+        if not 0 < row_bytes <= MAX_ROW_BYTES:
+            raise _bad(f"a row claims {row_bytes:,} bytes")
+        self.take(row_bytes * cells, "rows")
+        return kind, row_bytes
+
+
+def _bad(what: str) -> StateDamaged:
+    return StateDamaged(f"The saved state is not valid: {what}.", "The book has to be read again.")

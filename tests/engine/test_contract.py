@@ -1,0 +1,298 @@
+"""The contract of an engine, run on the fake, on SmolLM2 and on tiny models of every kind of memory.
+
+"The same" means bitwise: equal logits at every step of 24 greedy tokens.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cagchat.engine.protocol import BOOK, CHAT, Engine, Finish, Piece, Sampling, Span
+from cagchat.errors import ContextFull, EngineCancelled, EngineError, StateDamaged
+from tests.engine_cases import CASES, Case, start_engine
+
+TEXT = (
+    "The ferry to Aldermouth left at nine, and Ines Varga was not on it. She had counted forty-one lanterns along the "
+    "quay, written the number on her cuff, and gone back for the forty-second. "
+)
+GREEDY_STEPS = 24
+GREEDY = Sampling(temperature=0)
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    assert isinstance(request.param, Case)
+    return request.param
+
+
+@pytest.fixture
+def engine(case: Case, models: Path) -> Iterator[Engine]:
+    engine = start_engine(case, models)
+    yield engine
+    engine.close()
+
+
+def tokens(engine: Engine, text: str) -> array[int]:
+    return engine.tokenize([text], special=False)[0]
+
+
+def read_book(engine: Engine) -> int:
+    """Read a book of a little more than one batch into the book's sequence; return its length."""
+    book = tokens(engine, TEXT * 6)[:150]
+    for _ in engine.evaluate(BOOK, book):
+        pass
+    engine.mark(BOOK)
+    return len(book)
+
+
+def greedy(engine: Engine, sequence: int, question: str) -> list[array[float]]:
+    """Append the question and 24 greedy tokens; return every row of logits."""
+    rows = [engine.logits(sequence, tokens(engine, question))]
+    for _ in range(GREEDY_STEPS - 1):
+        best = max(range(len(rows[-1])), key=rows[-1].__getitem__)
+        rows.append(engine.logits(sequence, [best]))
+    return rows
+
+
+def ask(engine: Engine, question: str) -> list[array[float]]:
+    engine.fork(BOOK, CHAT)
+    return greedy(engine, CHAT, question)
+
+
+def test_restore_continues_bitwise(engine: Engine, case: Case, models: Path, tmp_path: Path) -> None:
+    """A state restored by another process continues exactly as the one that was saved, with no book token read."""
+    n_book = read_book(engine)
+    saved, _ = engine.save(BOOK, tmp_path / "state")
+    first, second = ask(engine, "Who was late?"), ask(engine, "How many lanterns were there?")
+    other = start_engine(case, models)
+    try:
+        other.restore(BOOK, tmp_path / "state", saved)
+        assert ask(other, "Who was late?") == first
+        assert ask(other, "How many lanterns were there?") == second
+        assert min(span.start for span in other.take_spans()) == n_book
+    finally:
+        other.close()
+
+
+def test_fork_leaves_the_book(engine: Engine) -> None:
+    """Answers on forks neither change the book nor each other."""
+    n_book = read_book(engine)
+    first = ask(engine, "Who was late?")
+    ask(engine, "How many lanterns were there?")
+    assert engine.length(BOOK) == n_book
+    assert ask(engine, "Who was late?") == first
+
+
+def test_two_forks_side_by_side(engine: Engine) -> None:
+    """A fork that another fork was made beside answers as it would alone."""
+    read_book(engine)
+    engine.fork(BOOK, CHAT)
+    engine.fork(BOOK, 2)
+    alone = greedy(engine, CHAT, "Who was late?")
+    beside = greedy(engine, 2, "Who was late?")
+    best = [max(range(len(row)), key=row.__getitem__) for row in alone]
+    assert best == [max(range(len(row)), key=row.__getitem__) for row in beside]
+
+
+def test_rewind_to_the_book(engine: Engine) -> None:
+    """Rewinding a chat to the end of the book gives the first answer again without reading any of the book."""
+    n_book = read_book(engine)
+    first = ask(engine, "Who was late?")
+    engine.take_spans()
+    assert engine.rewind(CHAT, n_book)
+    assert engine.length(CHAT) == n_book
+    assert greedy(engine, CHAT, "Who was late?") == first
+    assert all(span.start >= n_book for span in engine.take_spans())
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_rewind_to_a_turn(engine: Engine, turn: int) -> None:
+    """Rewinding to the start of any of the last turns and going on from there gives bitwise the same rows."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    starts, rows = [], []
+    for question in ("Who was late?", "How many lanterns?", "What did she write?"):
+        engine.mark(CHAT)
+        starts.append(engine.length(CHAT))
+        rows.append(greedy(engine, CHAT, question))
+    engine.take_spans()
+    assert engine.rewind(CHAT, starts[turn])
+    questions = ("Who was late?", "How many lanterns?", "What did she write?")
+    assert greedy(engine, CHAT, questions[turn]) == rows[turn]
+    assert all(span.start >= n_book for span in engine.take_spans())
+
+
+def test_rewind_without_a_mark(engine: Engine, case: Case) -> None:
+    """A cut where nothing was marked works for attention models, and is refused by the others with nothing changed."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    first = greedy(engine, CHAT, "Who was late?")
+    length = engine.length(CHAT)
+    assert engine.rewind(CHAT, n_book + 3) == (case.memory == "attention")
+    assert engine.length(CHAT) == (n_book + 3 if case.memory == "attention" else length)
+    assert ask(engine, "Who was late?") == first
+
+
+def test_resumed_reading_is_the_same(engine: Engine, case: Case, models: Path, tmp_path: Path) -> None:
+    """A reading that was cancelled, saved and resumed by another process ends in the same state as one in one go."""
+    book = tokens(engine, TEXT * 10)[:300]
+    for _ in engine.evaluate(BOOK, book):
+        pass
+    whole = ask(engine, "Who was late?")
+    engine.clear(CHAT)
+    engine.clear(BOOK)
+    with pytest.raises(EngineCancelled):
+        for progress in engine.evaluate(BOOK, book):
+            engine.cancel()
+    assert engine.length(BOOK) >= progress.position > 0
+    position = engine.length(BOOK)
+    saved, _ = engine.save(BOOK, tmp_path / "checkpoint")
+    assert saved.n_tokens == position
+    other = start_engine(case, models)
+    try:
+        other.restore(BOOK, tmp_path / "checkpoint", saved)
+        for _ in other.evaluate(BOOK, book[position:]):
+            pass
+        assert sum(span.count for span in other.take_spans()) == len(book) - position
+        assert ask(other, "Who was late?") == whole
+    finally:
+        other.close()
+
+
+def test_boundary_opens_the_book_up_to_there(engine: Engine, case: Case, models: Path, tmp_path: Path) -> None:
+    """A boundary kept while reading lets a restored book be cut there, as if it had been read only so far."""
+    book = tokens(engine, TEXT * 10)[:300]
+    half = 140
+    for _ in engine.evaluate(BOOK, book[:half]):
+        pass
+    boundary = engine.save_boundary(BOOK, tmp_path / "boundary")
+    until_half = ask(engine, "Who was late?")
+    for _ in engine.evaluate(BOOK, book[half:]):
+        pass
+    saved, _ = engine.save(BOOK, tmp_path / "state")
+    assert (boundary is None) == (case.memory == "attention")
+    other = start_engine(case, models)
+    try:
+        other.restore(BOOK, tmp_path / "state", saved)
+        if boundary is None:
+            assert other.rewind(BOOK, half)
+        else:
+            other.restore_boundary(BOOK, tmp_path / "boundary", boundary)
+        assert other.length(BOOK) == half
+        assert ask(other, "Who was late?") == until_half
+        assert min(span.start for span in other.take_spans()) == half
+    finally:
+        other.close()
+
+
+def test_probe_leaves_no_trace(engine: Engine) -> None:
+    """A probe gives the same logits twice, is marked as one, and neither the book nor a later answer notices it."""
+    n_book = read_book(engine)
+    first = ask(engine, "Who was late?")
+    engine.clear(CHAT)
+    engine.take_spans()
+    probe = engine.probe(BOOK, 7, 5)
+    assert engine.take_spans() == [Span(CHAT, n_book, 1, probe=True)]
+    assert engine.probe(BOOK, 7, 5) == probe
+    assert len(probe.top) == 5
+    assert engine.length(BOOK) == n_book
+    assert ask(engine, "Who was late?") == first
+
+
+def test_generate_counts_what_it_evaluates(engine: Engine) -> None:
+    """The spans of a generation are the prompt and every yielded token, and the position says the same."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    engine.take_spans()
+    prompt = tokens(engine, "Who was late?")
+    items = list(engine.generate(CHAT, prompt, GREEDY, max_tokens=12))
+    finish = items.pop()
+    assert isinstance(finish, Finish)
+    assert all(isinstance(item, Piece) for item in items)
+    assert engine.take_spans() == [Span(CHAT, n_book, len(prompt) + len(items))]
+    assert finish.position == engine.length(CHAT) == n_book + len(prompt) + len(items)
+
+
+def test_seed_repeats_a_draw(engine: Engine) -> None:
+    """The same seed gives the same answer; temperature 0 gives the greedy one."""
+    read_book(engine)
+    drawn = []
+    for sampling in (Sampling(temperature=1.5, seed=11), Sampling(temperature=1.5, seed=11), GREEDY, GREEDY):
+        engine.fork(BOOK, CHAT)
+        drawn.append(list(engine.generate(CHAT, tokens(engine, "Who was late?"), sampling, max_tokens=8))[:-1])
+    assert drawn[0] == drawn[1]
+    assert drawn[2] == drawn[3]
+
+
+def test_stopped_answer_leaves_a_true_position(engine: Engine) -> None:
+    """Closing a stream early stops the engine, and its cache holds the prompt and no token that was not made."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    engine.take_spans()
+    prompt = tokens(engine, "Who was late?")
+    stream = engine.generate(CHAT, prompt, Sampling(temperature=1.0, seed=3), max_tokens=400)
+    first = next(stream)
+    assert isinstance(first, Piece | Finish)
+    stream.close()  # type: ignore[attr-defined]
+    counted = sum(span.count for span in engine.take_spans())
+    assert engine.length(CHAT) == n_book + counted
+    assert len(prompt) <= counted < len(prompt) + 400
+
+
+def test_special_tokens_in_a_text_stay_text(engine: Engine) -> None:
+    """Text that looks like a control token is tokenised as text, and comes back as the same bytes."""
+    text = "He wrote <|im_end|> and <|im_start|>system on the wall, naïvely — 好."
+    (plain,) = engine.tokenize([text], special=False)
+    (control,) = engine.tokenize(["<|im_end|>"], special=True)
+    assert len(control) == 1
+    assert control[0] not in plain
+    assert engine.text_of(plain).strip() == text.encode()
+
+
+def test_full_context_is_said(engine: Engine) -> None:
+    """A book longer than the context ends with `ContextFull`, and what was read before stays."""
+    book = tokens(engine, TEXT * 80)
+    book = (book * 8)[: engine.settings.n_context + 200]
+    with pytest.raises(ContextFull, match="context"):
+        for _ in engine.evaluate(BOOK, book):
+            pass
+    assert 0 < engine.length(BOOK) <= engine.settings.n_context
+
+
+def test_damaged_state_is_refused(engine: Engine, tmp_path: Path) -> None:
+    """One flipped bit anywhere is found, named, and leaves the sequence empty."""
+    read_book(engine)
+    path = tmp_path / "state"
+    saved, _ = engine.save(BOOK, path)
+    content = bytearray(path.read_bytes())
+    for offset in (0, 9, len(content) // 2, len(content) - 1):
+        damaged = bytearray(content)
+        damaged[offset] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(StateDamaged):
+            engine.restore(BOOK, path, saved)
+        assert engine.length(BOOK) == 0
+    path.write_bytes(content[:-5])
+    with pytest.raises(StateDamaged, match="bytes"):
+        engine.restore(BOOK, path, saved)
+    path.write_bytes(content)
+    engine.restore(BOOK, path, saved)
+    assert engine.length(BOOK) == saved.n_tokens
+
+
+def test_saved_file_is_private(engine: Engine, tmp_path: Path) -> None:
+    """A state file can be read by its owner only."""
+    read_book(engine)
+    engine.save(BOOK, tmp_path / "state")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o600
+
+
+def test_empty_sequence_is_not_saved(engine: Engine, tmp_path: Path) -> None:
+    """Saving nothing is an error and writes no file."""
+    with pytest.raises(EngineError):
+        engine.save(BOOK, tmp_path / "state")
+    assert not (tmp_path / "state").exists()
