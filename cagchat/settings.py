@@ -17,6 +17,7 @@ Value = str | int | float | bool
 FastKernels = Literal["auto", "on", "off"]
 
 PREFIX = "CAGCHAT_"
+SHOWN_LENGTH = 60
 TRUE = ("true", "yes", "on", "1")
 FALSE = ("false", "no", "off", "0")
 KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
@@ -160,7 +161,7 @@ def resolve(file: Path, environ: Mapping[str, str], flags: Mapping[str, object])
     text = read_text(file)
     for name, raw in parse_toml(text, file).items():
         place = f"{file}, line {line_of(text, name)}"
-        take(name, checked(rule_of(name, known, place), raw, f"{name} in {place}"), str(file))
+        take(name, checked(rule_of(name, known, place), raw, f"{name} in {place},"), str(file))
     for name, rule in known.items():
         if given := environ.get(rule.variable):
             take(name, from_text(rule, given, f"The variable {rule.variable}"), rule.variable)
@@ -217,7 +218,7 @@ def refused(rule: Rule, value: object, place: str) -> ConfigError:
 
     near = get_close_matches(str(value).lower(), rule.choices, n=1)
     return ConfigError(
-        f"{place} is {shown(value)}, which is not {rule.allowed}.",
+        f"{place} is {cut(shown(value))}, which is not {rule.allowed}.",
         f"Did you mean {near[0]}?" if near else f"{rule.doc} The default is {shown(rule.default)}.",
     )
 
@@ -227,6 +228,11 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def cut(text: str) -> str:
+    """Return a text short enough for a sentence about it."""
+    return text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + "…"
 
 
 def read_text(file: Path) -> str:
@@ -322,11 +328,12 @@ def write_value(file: Path, key: str, text: str) -> Value:
     line_end = "\r\n" if "\r\n" in old else "\n"
     assignment = tomli_w.dumps({key: value}).strip()
     parts = list(statements(old))
-    if any(key in part.keys for part in parts):
-        new = [f"{assignment}{comment_after(part.text)}{line_end}" if key in part.keys else part.text for part in parts]
-    else:
-        tables = next((i for i, part in enumerate(parts) if is_table(part.text)), len(parts))
-        new = [part.text for part in parts]
+    new = [part.text for part in parts]
+    tables = next((i for i, part in enumerate(parts) if is_table(part.text)), len(new))
+    places = [i for i, part in enumerate(parts[:tables]) if key in part.keys]
+    for i in places:
+        new[i] = f"{assignment}{comment_after(new[i])}{line_end}"
+    if not places:
         if tables and not new[tables - 1].endswith("\n"):
             new[tables - 1] += line_end
         new.insert(tables, assignment + line_end)

@@ -25,7 +25,7 @@ _FEWEST_BYTES = 8
 _LEGACY = (
     "cp1252 cp1250 cp1251 koi8_r cp1253 cp1254 cp1255 cp1256 cp1257 cp866 cp437 cp850 mac_roman iso8859_2 iso8859_5 "
     "iso8859_7 cp932 euc_jp gb18030 big5 cp949"
-).split()
+)
 
 _WESTERN_LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜàáâãäåæçèéêëìíîïñòóôõöøùúûüÿßŒœ")
 _WESTERN_WORDS = frozenset("ÀàÈèÉéóô")
@@ -42,8 +42,8 @@ def decode(content: bytes) -> tuple[str, str]:
     if mark := mark_of(content):
         name, length = mark
         return content[length:].decode(name, "replace"), name
-    if name := unmarked_utf16(content):
-        return content.decode(name, "replace"), name
+    if wide := unmarked_utf16(content):
+        return content.decode(wide, "replace"), wide
     try:
         return content.decode("utf-8"), "utf-8"
     except UnicodeDecodeError:
@@ -148,7 +148,7 @@ def _detect(content: bytes) -> str:
             return name
     from charset_normalizer import from_bytes  # 27 ms
 
-    best = from_bytes(sample, cp_isolation=_LEGACY, preemptive_behaviour=False).best()
+    best = from_bytes(sample, cp_isolation=_LEGACY.split(), preemptive_behaviour=False).best()
     return best.encoding if best else "cp1252"
 
 

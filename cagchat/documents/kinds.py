@@ -40,7 +40,7 @@ _PREFIXES: tuple[tuple[bytes, Kind], ...] = (
     (b"ITSF", Kind("a compiled help file", "ebook-convert {source} {target}")),
     (b"\xeaDRMION\xee", Kind("a Kindle book that is locked to a device")),
     (b"\x1f\x8b", Kind("a gzip file", "gunzip --keep {source}")),
-    (b"BZh", Kind("a bzip2 file", "bunzip2 --keep {source}")),
+    (b"BZh91AY&SY", Kind("a bzip2 file", "bunzip2 --keep {source}")),
     (b"\xfd7zXZ\0", Kind("an xz file", "unxz --keep {source}")),
     (b"\x28\xb5\x2f\xfd", Kind("a Zstandard file", "unzstd {source}")),
     (b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", "7z x {source}")),
@@ -84,12 +84,12 @@ def recognise(content: bytes) -> Kind | None:
     """Return the format that the bytes belong to, or None for text and for what is not known."""
     head = content[:_HEAD_BYTES]
     for prefix, kind in _PREFIXES:
-        # Short signatures are also letters: a text may begin with "BZhang" or "GGUF".
+        # Short signatures are also letters: a text may begin with "ID3" or "GGUF".
         if head.startswith(prefix) and (_is_certain(prefix) or b"\0" in head):
             return kind
     if head.startswith(_ZIP_SIGNATURE):
         return _archive(content)
-    if b"%PDF-" in head[:1024].lstrip(b"\xef\xbb\xbf\r\n\t ")[:8]:
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"%PDF-"):
         return PDF
     if head[60:68] in (b"BOOKMOBI", b"TEXtREAd"):
         return MOBI
@@ -112,7 +112,7 @@ def _is_certain(prefix: bytes) -> bool:
 
 
 def _archive(content: bytes) -> Kind:
-    """Name what a ZIP archive holds by the first names in it; the rest is checked for Word's, which come late."""
+    """Name what a ZIP archive holds by the first names in it, then by its table of contents at the end."""
     for name, kind in _ZIP_MEMBERS:
         if content.find(name, 0, 1 << 16) >= 0:
             return kind

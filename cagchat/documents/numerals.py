@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 
 _CARDINALS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
-).split()
+)
 _ORDINALS = (
-    "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
     "fifteenth sixteenth seventeenth eighteenth nineteenth"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
-_SMALL = {word: number for words in (_CARDINALS, _ORDINALS) for number, word in enumerate(words) if number}
-_TEN = {word: 10 * number for number, word in enumerate(_TENS, start=2)}
+_SMALL = {word: number for words in (_CARDINALS, _ORDINALS) for number, word in enumerate(words.split(), start=1)}
+_TEN = {word: 10 * number for number, word in enumerate(_TENS.split(), start=2)}
 _TENTH = {word.removesuffix("y") + "ieth": number for word, number in _TEN.items()}
 _WORDS = _SMALL | _TEN | _TENTH
 

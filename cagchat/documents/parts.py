@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from cagchat.documents.document import Section
 
 PART_CHARACTERS = 20_000
@@ -16,8 +18,7 @@ def parts(text: str) -> tuple[Section, ...]:
         return (Section("", 0, len(text), 0),)
     cuts = [0, *(_cut_near(text, index * len(text) // count) for index in range(1, count)), len(text)]
     return tuple(
-        Section(f"Part {index} of {count}", start, end, 0)
-        for index, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True), start=1)
+        Section(f"Part {index} of {count}", start, end, 0) for index, (start, end) in enumerate(pairwise(cuts), start=1)
     )
 
 
@@ -29,7 +30,7 @@ def _cut_near(text: str, place: int) -> int:
         found = [index for index in (before, after) if index >= 0]
         if found:
             cut = min(found, key=lambda index: abs(index - place)) + len(end)
-            while text.startswith("\n", cut):
+            while cut < place + _SLACK and text.startswith("\n", cut):
                 cut += 1
             return cut
     return place

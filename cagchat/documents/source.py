@@ -32,7 +32,9 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
         ) from error
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise BookError(f"{path} cannot be read: {reason}.", "Copy the book to a local disk and open the copy.") from error
+        raise BookError(
+            f"{path} cannot be read: {reason}.", "Copy the book to a local disk and open the copy."
+        ) from error
     except ValueError as error:  # a NUL character in the name
         raise BookError(f"{str(path)!r} is not a file name.", "Give the path of a book.") from error
     if not content:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
-_SMALL_WORDS = frozenset("a an and as at but by de du for in la le of on or the to und von with y".split())
+_SMALL_WORDS = "a an and as at but by de du for in la le of on or the to und von with y"
 _MOST_CHARACTERS = 80
 _OPENING_CHARACTERS = 2000
 _BY = re.compile(r"(?:written )?by(?: |\n+)(?P<author>[^\n]{2,60})", re.I)
@@ -31,9 +31,9 @@ def title_from_name(name: str) -> str:
         words = words.replace("-", " ")
     if any(character.isupper() for character in words):
         return " ".join(words.split())
+    small = _SMALL_WORDS.split()
     return " ".join(
-        word if index and word in _SMALL_WORDS else word[:1].upper() + word[1:]
-        for index, word in enumerate(words.split())
+        word if index and word in small else word[:1].upper() + word[1:] for index, word in enumerate(words.split())
     )
 
 

@@ -446,6 +446,7 @@ class LlamaEngine:
         params.n_seq_max = settings.n_sequences
         params.n_threads = params.n_threads_batch = settings.threads or default_threads()
         params.flash_attn_type = FLASH_ATTENTION_ON  # quantised V needs it, and V rows stay cell by cell
+        params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
         params.kv_unified = True  # sequences share cells: a fork of the book costs no copy
         params.type_k = params.type_v = blobs.GGML_TYPES[settings.kv_type]
         params.no_perf = True

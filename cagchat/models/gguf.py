@@ -28,7 +28,7 @@ from cagchat.errors import ModelError
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
-HEADER_LIMIT_BYTES = 256 << 20  # a vocabulary of 250,000 tokens and its merges take about 10 MB
+HEADER_LIMIT_BYTES = 64 << 20  # a vocabulary of 250,000 tokens and its merges take about 10 MB
 KEPT_ITEMS = 1024  # one value a layer is kept; vocabularies are not
 MAX_KEYS, MAX_TENSORS = 1 << 16, 1 << 17  # fifty times what the largest models have
 KEY_BYTES, TENSOR_BYTES = 14, 25  # the least an entry takes

@@ -111,11 +111,9 @@ def inline(text: str) -> str:
 
 def quoted(text: str) -> str:
     """Return plain text as a block quote that keeps its line breaks and blank lines and has no other structure."""
-    paragraphs: list[str] = []
-    for blank, lines in groupby(clean_lines(text), key=lambda line: not line.strip()):
-        if not blank:
-            paragraphs.append("\\\n".join(f"> {plain(line)}" for line in lines))
-    return "\n>\n".join(paragraphs)
+    lines = [plain(line) for line in text.split("\n")]
+    paragraphs = [list(group) for filled, group in groupby(lines, key=bool) if filled]
+    return "\n>\n".join("\\\n".join(f"> {line}" for line in paragraph) for paragraph in paragraphs)
 
 
 def plain(line: str) -> str:

@@ -117,8 +117,9 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
         notice = ""
         try:
             if reason := damage(connection):
-                connection.close()
+                # Renamed while it is open: closing it deletes the journal that stands beside its name.
                 aside = set_aside(path)
+                connection.close()
                 notice = (
                     f"The chats in {path} were damaged ({reason}); they are kept in {aside} and a new file was begun."
                 )

@@ -19,7 +19,7 @@ from cagchat.errors import SessionError
 from cagchat.files import process_runs
 from cagchat.sessions.naming import LAST, UNTITLED, match, new_id, one_line, short_title
 from cagchat.sessions.refusals import sqlite_errors
-from cagchat.sessions.schema import open_database
+from cagchat.sessions.schema import BUSY_TIMEOUT_S, open_database
 from cagchat.sessions.session import Hit, Session, Status, Turn
 
 # `list` is a method below, so that annotations inside the class need names of their own.
@@ -58,6 +58,7 @@ class Sessions:
         pid: Callable[[], int] = os.getpid,
         launch: str = LAUNCH,
         runs: Callable[[int], bool] = process_runs,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
     ) -> None:
         self.path = path
         self._clock = clock
@@ -66,7 +67,7 @@ class Sessions:
         self._launch = launch
         self._runs = runs
         self._lock = threading.RLock()
-        opened = open_database(path)
+        opened = open_database(path, busy_timeout_s=busy_timeout_s)
         self._connection = opened.connection
         self.notice = opened.notice
 
