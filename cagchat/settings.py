@@ -6,15 +6,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from cagchat.engine.protocol import KV_TYPES, KvType
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder, write_bytes
+
+if TYPE_CHECKING:
+    # 5 ms, which `cagchat --help` need not pay.
+    from cagchat.engine.protocol import KvType
 
 Value = str | int | float | bool
 
 FastKernels = Literal["auto", "on", "off"]
+
+KV_TYPES: tuple[KvType, ...] = ("f16", "q8_0", "q4_0")
 
 PREFIX = "CAGCHAT_"
 SHOWN_LENGTH = 60

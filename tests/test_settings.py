@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cagchat.engine import protocol
 from cagchat.errors import ConfigError
 from cagchat.settings import Settings, example, resolve, rules, statements, unset_value, write_value
 
@@ -294,8 +295,14 @@ def test_rules_complete(name: str) -> None:
         assert rule.low < rule.high
 
 
+def test_kv_types_are_the_engine_s() -> None:
+    """The KV cache types to choose from are those that engines have."""
+    assert rules()["kv_type"].choices == protocol.KV_TYPES
+
+
 def test_import_is_light() -> None:
-    """Importing the settings loads no parser and no writer."""
-    code = "import sys, cagchat.settings; print({'tomllib', 'tomli_w', 'difflib', 'sqlite3'} & set(sys.modules))"
+    """Importing the settings loads no parser, no writer and no part of the engine."""
+    heavy = ["tomllib", "tomli_w", "difflib", "sqlite3", "cagchat.engine.protocol"]
+    code = f"import sys, cagchat.settings; print(set({heavy}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

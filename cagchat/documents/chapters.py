@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from statistics import median
 
 from cagchat.documents.document import Section
 from cagchat.documents.headings import LONGEST_LINE, RANKS, Label, is_title, label_of
@@ -23,6 +22,8 @@ _TITLE_LINES = 2
 _SHORTEST_CHAPTER = 1000
 _LISTING_GAP = 1000
 _CONTENTS_GAP = 300
+# A listing whose numbers begin again is taken away in several pieces.
+_MOST_LISTINGS = 8
 _FEWEST_BARE = 3
 _ENDS_OF_PARAGRAPHS = tuple(".!?:;…\"'”’»*)]—–-_")
 
@@ -60,12 +61,6 @@ class _Lines:
             index += 1
         return index
 
-    def before(self, start: int, index: int) -> str:
-        """Return the nearest line before `index` that is not blank, looking no further than `start`."""
-        while index > start and not self.lines[index - 1]:
-            index -= 1
-        return self.lines[index - 1] if index > start else ""
-
 
 def find_sections(text: str) -> tuple[Section, ...]:
     """Return sections that tile the text: its chapters; without headings, even parts.
@@ -88,7 +83,7 @@ def _find_headings(text: str) -> list[_Heading]:
     headings = named
     for kind in dict.fromkeys(heading.kind for heading in candidates if heading.label.form == "bare"):
         bare = [heading for heading in candidates if heading.kind == kind and heading.start >= first * bool(named)]
-        headings = [*headings, *_trusted_bare(text, table, bare)]
+        headings = [*headings, *_trusted_bare(text, bare)]
     headings = headings or _capital_titles(table, len(text))
     return _with_later_titles(_without_contents(text, sorted(headings, key=lambda heading: heading.start)))
 
@@ -156,9 +151,11 @@ def _tidy(title: str) -> str:
 
 def _without_contents(text: str, headings: list[_Heading]) -> list[_Heading]:
     """Drop tables of contents: headings at the front without text between them, whose like comes again later."""
-    while (found := _contents(text, headings)) is not None:
-        first, last = found
-        headings = headings[:first] + headings[last:]
+    for _ in range(_MOST_LISTINGS):
+        found = _contents(text, headings)
+        if found is None:
+            break
+        headings = headings[: found[0]] + headings[found[1] :]
     return headings
 
 
@@ -202,8 +199,9 @@ def _paths(headings: list[_Heading]) -> list[tuple[tuple[str, int, str], ...]]:
     for heading in headings:
         while stack and ranks[stack[-1].kind] >= ranks[heading.kind]:
             stack.pop()
-        stack.append(heading)
-        paths.append(tuple(_key(outer) for outer in stack))
+        paths.append((*(_key(outer) for outer in stack), _key(heading)))
+        if heading.kind not in ("front", "other"):
+            stack.append(heading)
     return paths
 
 
@@ -260,19 +258,24 @@ def _with_trusted_words(headings: list[_Heading]) -> list[_Heading]:
     return kept
 
 
-def _trusted_bare(text: str, table: _Lines, headings: list[_Heading]) -> list[_Heading]:
+def _trusted_bare(text: str, headings: list[_Heading]) -> list[_Heading]:
     """Keep bare numbers of one kind when they count from 1 through text of some length, and are no page numbers."""
     headings = _in_sequence(_without_contents(text, headings))
     if len(headings) < _FEWEST_BARE:
         return []
     bounds = [*(heading.start for heading in headings), len(text)]
     lengths = [end - start for start, end in pairwise(bounds)]
-    if median(lengths) < _SHORTEST_CHAPTER:
+    if _middle(lengths) < _SHORTEST_CHAPTER:
         return []
     # A page ends in the middle of a sentence, a chapter does not.
     before = [text[max(0, heading.start - LONGEST_LINE) : heading.start].rstrip() for heading in headings]
     closed = sum(not line or line.endswith(_ENDS_OF_PARAGRAPHS) or line[-1].isdigit() for line in before)
     return headings if closed >= 0.8 * len(headings) else []
+
+
+def _middle(lengths: list[int]) -> int:
+    """Return the upper median."""
+    return sorted(lengths)[len(lengths) // 2] if lengths else 0
 
 
 def _in_sequence(headings: list[_Heading]) -> list[_Heading]:
@@ -306,7 +309,7 @@ def _capital_titles(table: _Lines, length: int) -> list[_Heading]:
             found.append(_Heading(label, table.starts[index], table.starts[index + 1], _tidy(title)))
     bounds = [*(heading.start for heading in found), length]
     lengths = [end - start for start, end in pairwise(bounds)]
-    return found if len(found) >= _FEWEST_BARE and median(lengths) >= 2 * _SHORTEST_CHAPTER else []
+    return found if len(found) >= _FEWEST_BARE and _middle(lengths) >= 2 * _SHORTEST_CHAPTER else []
 
 
 def _with_later_titles(headings: list[_Heading]) -> list[_Heading]:
@@ -344,11 +347,20 @@ def _levels(headings: list[_Heading]) -> Iterator[int]:
     """Yield 1 for the outermost headings, one more for each that a heading stands in."""
     ranks = _ranks(headings)
     stack: list[float] = []
-    for heading in headings:
+    for heading, following in zip(headings, [*headings[1:], None], strict=True):
         rank = ranks[heading.kind]
+        if heading.kind == "other" and following and following.label.number > 1 and stack:
+            # An interlude: the part that it interrupts goes on.
+            rank = max(rank, ranks[following.kind] if ranks[following.kind] > stack[0] else rank)
         while stack and stack[-1] >= rank:
             stack.pop()
         yield len(stack) + 1
-        # Chapters stand in an epilogue, not in a preface.
-        if heading.kind != "front":
+        if _holds(heading, following):
             stack.append(rank)
+
+
+def _holds(heading: _Heading, following: _Heading | None) -> bool:
+    """Tell whether other headings can stand inside this one: an epilogue holds chapters that count from 1 again."""
+    if heading.kind == "other":
+        return following is not None and following.label.number == 1 and RANKS.get(following.kind, 9) >= 2
+    return heading.kind != "front"

@@ -19,6 +19,8 @@ _MARKS = (
 # Enough to tell languages apart, little enough to take well under a second.
 _SAMPLE_BYTES = 1 << 17
 _FEWEST_BYTES = 8
+# So few accents say nothing about how many a language has.
+_FEW = 12
 
 # What books were written in before Unicode, most common first. Left to choose among all it knows, the detector names
 # mainframe code pages for short texts.
@@ -118,7 +120,7 @@ def _is_western(content: bytes) -> bool:
     letters = sum(1 for character in text if character.isalpha())
     accents = sum(1 for index in high if text[index] in _WESTERN_LETTERS)
     likely = sum(1 for index in high if _fits_western(text, index))
-    return likely >= 0.95 * len(high) and accents <= 0.1 * letters
+    return likely >= 0.95 * len(high) and accents <= max(_FEW, 0.1 * letters)
 
 
 def _fits_western(text: str, index: int) -> bool:

@@ -108,7 +108,9 @@ def recognise(content: bytes) -> Kind | None:
 
 def _is_certain(prefix: bytes) -> bool:
     """Tell whether no text begins like this: a byte outside ASCII, a control character, or enough letters."""
-    return not prefix.isascii() or len(prefix) >= 6 or prefix in (b"{\\rtf", b"%!PS") or min(prefix) < 32
+    return (
+        not prefix.isascii() or len(prefix) >= 6 or prefix in (b"{\\rtf", b"%!PS") or not prefix.decode().isprintable()
+    )
 
 
 def _archive(content: bytes) -> Kind:

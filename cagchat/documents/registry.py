@@ -13,10 +13,6 @@ from pathlib import PurePath
 from cagchat.documents.document import Document
 from cagchat.documents.encoding import mark_of, unmarked_utf16
 from cagchat.documents.kinds import Kind, recognise
-from cagchat.documents.markdown import KIND as MARKDOWN
-from cagchat.documents.markdown import load_markdown
-from cagchat.documents.text import KIND as TEXT
-from cagchat.documents.text import load_text
 from cagchat.errors import BookError
 
 
@@ -38,9 +34,23 @@ class Loader:
     recognises: Callable[[bytes], bool] = never
 
 
-PLAIN = Loader(TEXT, (".txt", ".text", ".asc"), load_text)
+def _load_text(content: bytes, name: str) -> Document:
+    """Load plain text."""
+    from cagchat.documents.text import load_text  # 15 ms of patterns for headings
+
+    return load_text(content, name)
+
+
+def _load_markdown(content: bytes, name: str) -> Document:
+    """Load Markdown."""
+    from cagchat.documents.markdown import load_markdown  # 5 ms
+
+    return load_markdown(content, name)
+
+
+PLAIN = Loader("text", (".txt", ".text", ".asc"), _load_text)
 LOADERS = (
-    Loader(MARKDOWN, (".md", ".markdown", ".mdown", ".mkd"), load_markdown),
+    Loader("markdown", (".md", ".markdown", ".mdown", ".mkd"), _load_markdown),
     PLAIN,
 )
 

@@ -35,6 +35,7 @@ from cagchat.engine.protocol import (
     Span,
     Tokens,
     Transfer,
+    Vocabulary,
 )
 from cagchat.engine.spans import SpanLog
 from cagchat.errors import ContextFull, EngineCancelled, EngineError, StateDamaged
@@ -44,6 +45,7 @@ IM_END = 257
 N_VOCAB = 259
 ROW_BYTES = 4
 MARK_BYTES = 32
+VOCABULARY = Vocabulary(n_vocab=N_VOCAB, add_bos=False, bos_text="", eos_text=CONTROLS[1])
 MAGIC = b"CAGFAKE1"
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -90,20 +92,21 @@ class FakeEngine:
         self._stop = threading.Event()
 
     @property
+    def vocabulary(self) -> Vocabulary:
+        """See the protocol."""
+        return VOCABULARY
+
+    @property
     def info(self) -> ModelInfo:
         """See the protocol."""
         return ModelInfo(
             description="a fake model of bytes",
             build="cagchat fake 1",
-            n_vocab=N_VOCAB,
+            vocabulary=VOCABULARY,
             n_context_trained=self._script.context_trained,
             memory=self._script.memory,
             n_layers=1,
             size_bytes=0,
-            add_bos=False,
-            chat_template=self._script.chat_template,
-            bos_text="",
-            eos_text=CONTROLS[1],
             rotated_kv=False,
             system="no model, no processor features",
         )
@@ -209,6 +212,10 @@ class FakeEngine:
     def clear(self, sequence: int) -> None:
         """See the protocol."""
         self._cut(sequence, 0)
+
+    def state_size(self, sequence: int) -> int:
+        """See the protocol."""
+        return len(MAGIC) + 4 + ROW_BYTES * self.length(sequence)
 
     def save(self, sequence: int, path: Path) -> tuple[Blob, Transfer]:
         """See the protocol."""

@@ -38,6 +38,7 @@ from cagchat.engine.protocol import (
     Span,
     Tokens,
     Transfer,
+    Vocabulary,
 )
 from cagchat.engine.spans import SpanLog
 from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError, StateDamaged
@@ -82,7 +83,7 @@ class LlamaEngine:
         self._log = _LogTail(self._ll)
         self._ll.llama_backend_init()
         self._model = self._load(settings)
-        self._vocab = self._ll.llama_model_get_vocab(self._model)
+        self._words = _Words(self._ll, self._model)
         self._context = self._allocate(settings)
         self._kv = self._ll.llama_get_memory(self._context)
         self._settings = settings
@@ -106,34 +107,13 @@ class LlamaEngine:
         """See the protocol."""
         return self._settings
 
-    # -- tokens ----------------------------------------------------------------------------------------------------
-
     def tokenize(self, texts: Sequence[str], *, special: bool) -> list[array[int]]:
         """See the protocol."""
-        return [self._tokenize(text.encode("utf-8", "replace"), special) for text in texts]
-
-    def _tokenize(self, text: bytes, special: bool) -> array[int]:
-        room = len(text) + 8
-        tokens = (ctypes.c_int32 * room)()
-        count = self._ll.llama_tokenize(self._vocab, text, len(text), tokens, room, False, special)
-        if count < 0:
-            raise EngineError(f"A text of {len(text):,} bytes cannot be tokenised.", "Check the text.")
-        ids = array("i")
-        ids.frombytes(memoryview(tokens).cast("B")[: 4 * count])
-        return ids
+        return [self._words.tokenize(text, special) for text in texts]
 
     def text_of(self, tokens: Tokens) -> bytes:
         """See the protocol."""
-        return b"".join(map(self._piece, tokens))
-
-    def _piece(self, token: int) -> bytes:
-        room = 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            size = self._ll.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
-            if size >= 0:
-                return buffer.raw[:size]
-            room = -size
+        return b"".join(map(self._words.piece, tokens))
 
     # -- evaluating ------------------------------------------------------------------------------------------------
 
@@ -172,10 +152,10 @@ class LlamaEngine:
                 token = int(self._ll.llama_sampler_sample(sampler, self._context, -1))
                 if not count:
                     first_token_s = time.perf_counter() - began
-                if self._ll.llama_vocab_is_eog(self._vocab, token):
+                if self._words.ends_turn(token):
                     reason = "stop"
                     break
-                yield Piece(token, self._piece(token))
+                yield Piece(token, self._words.piece(token))
                 try:  # every token that was yielded is in the cache: what the reader saw is what the model knows
                     self._decode(sequence, [token], position, last_logits=True)
                 except ContextFull:
@@ -248,7 +228,7 @@ class LlamaEngine:
     def _last_logits(self) -> array[float]:
         pointer = self._ll.llama_get_logits_ith(self._context, -1)
         row = array("f")
-        row.frombytes(ctypes.string_at(pointer, 4 * self._info.n_vocab))
+        row.frombytes(ctypes.string_at(pointer, 4 * self._info.vocabulary.n_vocab))
         return row
 
     def _sampler(self, sampling: Sampling) -> Any:
@@ -257,7 +237,7 @@ class LlamaEngine:
         add = ll.llama_sampler_chain_add
         if sampling.repeat_penalty != 1 or sampling.presence_penalty:
             penalties = ll.llama_sampler_init_penalties(
-                self._info.n_vocab, PENALTY_WINDOW, sampling.repeat_penalty, 0.0, sampling.presence_penalty
+                self._info.vocabulary.n_vocab, PENALTY_WINDOW, sampling.repeat_penalty, 0.0, sampling.presence_penalty
             )
             add(chain, penalties)
         if sampling.temperature <= 0:
@@ -326,6 +306,10 @@ class LlamaEngine:
             raise EngineError("A snapshot could not be loaded back.", "Open the book again.")
 
     # -- files -----------------------------------------------------------------------------------------------------
+
+    def state_size(self, sequence: int) -> int:
+        """See the protocol."""
+        return int(self._ll.llama_state_seq_get_size_ext(self._context, sequence, WHOLE))
 
     def save(self, sequence: int, path: Path) -> tuple[Blob, Transfer]:
         """See the protocol."""
@@ -430,13 +414,7 @@ class LlamaEngine:
         params = self._ll.llama_model_default_params()
         params.n_gpu_layers = settings.gpu_layers
         params.use_extra_bufts = settings.fast_kernels
-        model = self._ll.llama_model_load_from_file(os.fsencode(settings.model), params)
-        if not model:
-            raise ModelError(
-                f"llama.cpp cannot load {settings.model}{self._log.because()}.",
-                "Fetch the file again, or choose another with --model.",
-            )
-        return model
+        return _load_model(self._ll, settings.model, params, self._log)
 
     def _allocate(self, settings: EngineSettings) -> Any:
         ll = self._ll
@@ -467,20 +445,15 @@ class LlamaEngine:
         ll, model = self._ll, self._model
         description = ctypes.create_string_buffer(256)
         ll.llama_model_desc(model, description, len(description))
-        template = ll.llama_model_chat_template(model, None)
         system = ll.llama_print_system_info().decode(errors="replace").strip()
         return ModelInfo(
             description=description.value.decode(errors="replace"),
             build=f"llama-cpp-python {_package_version()}, {system}",
-            n_vocab=ll.llama_vocab_n_tokens(self._vocab),
+            vocabulary=self._words.vocabulary(),
             n_context_trained=ll.llama_model_n_ctx_train(model),
             memory=self._memory_kind(),
             n_layers=ll.llama_model_n_layer(model),
             size_bytes=ll.llama_model_size(model),
-            add_bos=bool(ll.llama_vocab_get_add_bos(self._vocab)),
-            chat_template=template.decode(errors="replace") if template else "",
-            bos_text=self._token_text(ll.llama_vocab_bos(self._vocab)),
-            eos_text=self._token_text(ll.llama_vocab_eos(self._vocab)),
             rotated_kv=self._settings.kv_type != "f16" and not rotation_disabled(),
             system=system,
         )
@@ -493,8 +466,82 @@ class LlamaEngine:
             return "recurrent"
         return "sliding" if ll.llama_model_n_swa(model) else "attention"
 
-    def _token_text(self, token: int) -> str:
-        return self._piece(token).decode(errors="replace") if token >= 0 else ""
+
+class LlamaTokenizer:
+    """Implements `engine.protocol.VocabularyReader`: a model's tokenizer without its weights."""
+
+    def __init__(self, model: Path) -> None:
+        """Load the vocabulary of a GGUF. Raises `ModelError` when it cannot be loaded."""
+        self._ll = bindings()
+        log = _LogTail(self._ll)
+        self._ll.llama_backend_init()
+        params = self._ll.llama_model_default_params()
+        params.vocab_only = True
+        params.n_gpu_layers = 0
+        self._model = _load_model(self._ll, model, params, log)
+        self._words = _Words(self._ll, self._model)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """See the protocol."""
+        return self._words.vocabulary()
+
+    def tokenize(self, texts: Sequence[str], *, special: bool) -> list[array[int]]:
+        """See the protocol."""
+        return [self._words.tokenize(text, special) for text in texts]
+
+    def text_of(self, tokens: Tokens) -> bytes:
+        """See the protocol."""
+        return b"".join(map(self._words.piece, tokens))
+
+    def close(self) -> None:
+        """See the protocol."""
+        if self._model:
+            self._ll.llama_model_free(self._model)
+            self._model = None
+
+
+class _Words:
+    """Text to tokens and back, with the vocabulary of a loaded model."""
+
+    def __init__(self, ll: Any, model: Any) -> None:
+        self._ll = ll
+        self._vocab = ll.llama_model_get_vocab(model)
+
+    def vocabulary(self) -> Vocabulary:
+        ll, vocab = self._ll, self._vocab
+        return Vocabulary(
+            n_vocab=ll.llama_vocab_n_tokens(vocab),
+            add_bos=bool(ll.llama_vocab_get_add_bos(vocab)),
+            bos_text=self._text(ll.llama_vocab_bos(vocab)),
+            eos_text=self._text(ll.llama_vocab_eos(vocab)),
+        )
+
+    def tokenize(self, text: str, special: bool) -> array[int]:
+        content = text.encode("utf-8", "replace")
+        room = len(content) + 8
+        tokens = (ctypes.c_int32 * room)()
+        count = self._ll.llama_tokenize(self._vocab, content, len(content), tokens, room, False, special)
+        if count < 0:
+            raise EngineError(f"A text of {len(content):,} bytes cannot be tokenised.", "Check the text.")
+        ids = array("i")
+        ids.frombytes(memoryview(tokens).cast("B")[: 4 * count])
+        return ids
+
+    def piece(self, token: int) -> bytes:
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            size = self._ll.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
+            if size >= 0:
+                return buffer.raw[:size]
+            room = -size
+
+    def ends_turn(self, token: int) -> bool:
+        return bool(self._ll.llama_vocab_is_eog(self._vocab, token))
+
+    def _text(self, token: int) -> str:
+        return self.piece(token).decode(errors="replace") if token >= 0 else ""
 
 
 class _Checker(threading.Thread):
@@ -528,6 +575,15 @@ class _LogTail:
     def because(self) -> str:
         """Return ": the last line", or nothing."""
         return f": {self._lines[-1]}" if self._lines else ""
+
+
+def _load_model(ll: Any, path: Path, params: Any, log: _LogTail) -> Any:
+    model = ll.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise ModelError(
+            f"llama.cpp cannot load {path}{log.because()}.", "Fetch the file again, or choose another with --model."
+        )
+    return model
 
 
 def default_threads() -> int:

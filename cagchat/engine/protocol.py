@@ -58,6 +58,16 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What prompts need to know of a tokenizer; `bos_text` and `eos_text` are empty when it has no such token."""
+
+    n_vocab: int
+    add_bos: bool
+    bos_text: str
+    eos_text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What the engine learnt from the loaded model.
 
@@ -68,15 +78,11 @@ class ModelInfo:
 
     description: str
     build: str
-    n_vocab: int
+    vocabulary: Vocabulary
     n_context_trained: int
     memory: Memory
     n_layers: int
     size_bytes: int
-    add_bos: bool
-    chat_template: str
-    bos_text: str
-    eos_text: str
     rotated_kv: bool
     system: str
 
@@ -174,7 +180,32 @@ class Probe:
     top: tuple[tuple[int, float], ...]
 
 
-class Engine(Protocol):
+class Tokenizer(Protocol):
+    """A model's tokenizer, with or without its weights."""
+
+    def tokenize(self, texts: Sequence[str], *, special: bool) -> list[array[int]]:
+        """Return the token ids of each text, array type "i". With `special` off, `<|im_end|>` in a text stays text."""
+        ...
+
+    def text_of(self, tokens: Tokens) -> bytes:
+        """Return the bytes of the tokens, control tokens included."""
+        ...
+
+    def close(self) -> None:
+        """Free what was loaded. Calling it twice is harmless."""
+        ...
+
+
+class VocabularyReader(Tokenizer, Protocol):
+    """A tokenizer alone: it loads in a moment, so that a book's tokens are counted before memory is asked for."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What prompts need to know of it."""
+        ...
+
+
+class Engine(Tokenizer, Protocol):
     """A loaded model with a KV cache of several sequences.
 
     Errors: `EngineDied` from any call when the engine's process has ended; `EngineError` with a reason otherwise.
@@ -188,14 +219,6 @@ class Engine(Protocol):
     @property
     def settings(self) -> EngineSettings:
         """What the engine was started with; `n_context` is what llama.cpp granted, never less than asked for."""
-        ...
-
-    def tokenize(self, texts: Sequence[str], *, special: bool) -> list[array[int]]:
-        """Return the token ids of each text, array type "i". With `special` off, `<|im_end|>` in a text stays text."""
-        ...
-
-    def text_of(self, tokens: Tokens) -> bytes:
-        """Return the bytes of the tokens, control tokens included."""
         ...
 
     def length(self, sequence: int) -> int:
@@ -244,6 +267,10 @@ class Engine(Protocol):
         """Forget the sequence and its marks."""
         ...
 
+    def state_size(self, sequence: int) -> int:
+        """Return how many bytes `save` would write."""
+        ...
+
     def save(self, sequence: int, path: Path) -> tuple[Blob, Transfer]:
         """Write the sequence's state to `path` (created 0600), check its header and sync it; return what was written.
 
@@ -269,8 +296,4 @@ class Engine(Protocol):
 
     def cancel(self) -> None:
         """Ask the running `evaluate` or `generate` to end after its current batch. Safe from a signal handler."""
-        ...
-
-    def close(self) -> None:
-        """Free the model. Calling it twice is harmless."""
         ...

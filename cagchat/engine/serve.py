@@ -12,24 +12,28 @@ import signal
 import sys
 import threading
 import traceback
-from typing import IO
+from typing import IO, Any
 
-from cagchat.engine.protocol import Engine
 from cagchat.engine.wire import Cancel, Failure, Item, Request, Result, Start, read_message, write_message
 from cagchat.errors import CagchatError, EngineCancelled, EngineError
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 
-def build(start: Start) -> Engine:
-    """Make the engine that the parent asked for."""
-    if start.kind == "llama":
-        from cagchat.engine.llama import LlamaEngine
+def build(start: Start) -> tuple[Any, Any]:
+    """Make what the parent asked for; return it and the greeting that says it is ready."""
+    if start.kind == "fake":
+        from cagchat.engine.fake import FakeEngine
 
-        return LlamaEngine(*start.arguments)
-    from cagchat.engine.fake import FakeEngine
+        fake = FakeEngine(*start.arguments)
+        return fake, (fake.settings, fake.info)
+    from cagchat.engine.llama import LlamaEngine, LlamaTokenizer
 
-    return FakeEngine(*start.arguments)
+    if start.kind == "tokenizer":
+        tokenizer = LlamaTokenizer(*start.arguments)
+        return tokenizer, tokenizer.vocabulary
+    engine = LlamaEngine(*start.arguments)
+    return engine, (engine.settings, engine.info)
 
 
 class Server:
@@ -41,7 +45,7 @@ class Server:
         self._lock = threading.Lock()
         self._running = -1
         self._cancelled = -1  # the highest request number that was cancelled; requests run in order
-        self._engine: Engine | None = None
+        self._engine: Any = None
 
     def run(self) -> None:
         """Answer requests for ever; the process ends when the parent closes the pipe."""
@@ -61,8 +65,8 @@ class Server:
 
     def _answer(self, message: Start | Request) -> None:
         if isinstance(message, Start):
-            self._engine = build(message)
-            self._send(Result(0, (self._engine.settings, self._engine.info)))
+            self._engine, greeting = build(message)
+            self._send(Result(0, greeting))
             return
         assert self._engine is not None, "the first message is Start"
         with self._lock:

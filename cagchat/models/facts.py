@@ -25,13 +25,15 @@ Progress = Callable[[int, int], None]
 class ModelFacts:
     """A model as plans, prompts and states need to know it; `size_bytes` counts every part of a split model.
 
-    `tensor_digest` is the xxh3_128 (hexadecimal) of all bytes from the start of the tensor data on.
+    `tensor_digest` is the xxh3_128 (hexadecimal) of all bytes from the start of the tensor data on,
+    `meaning_digest` that of the metadata that changes what they compute.
     """
 
     path: Path
     name: str
     architecture: str
     tensor_digest: str
+    meaning_digest: str
     chat_template: str
     context_length: int
     size_bytes: int
@@ -97,6 +99,7 @@ def read_facts(header: Header, progress: Progress = unheard) -> ModelFacts:
         name=header.name,
         architecture=header.architecture,
         tensor_digest=digest.hexdigest(),
+        meaning_digest=header.meaning_digest,
         chat_template=header.chat_template,
         context_length=header.context_length,
         size_bytes=sum(part.size_bytes for part in parts),
@@ -138,6 +141,7 @@ def parse_entry(content: object) -> Entry | None:
                 "name": str(name),
                 "architecture": str(architecture),
                 "tensor_digest": str(digest),
+                "meaning_digest": str(meaning),
                 "chat_template": str(template),
                 "context_length": int(context_length),
                 "size_bytes": int(size_bytes),
@@ -145,7 +149,9 @@ def parse_entry(content: object) -> Entry | None:
         }:
             parsed = tuple(stamp for stamp in map(parse_stamp, files) if stamp)
             if len(parsed) == len(files):
-                facts = ModelFacts(Path(path), name, architecture, digest, template, context_length, size_bytes)
+                facts = ModelFacts(
+                    Path(path), name, architecture, digest, meaning, template, context_length, size_bytes
+                )
                 return Entry(parsed, facts)
     return None
 

@@ -25,6 +25,7 @@ from struct import Struct
 
 from cagchat.errors import ModelError
 
+TEMPLATE_KEY = "tokenizer.chat_template"
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
@@ -121,7 +122,11 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says about itself; `size_bytes` is the file's, tensor data starts at `data_offset`."""
+    """What a GGUF file says about itself; `size_bytes` is the file's, tensor data starts at `data_offset`.
+
+    `meaning_digest` is the xxh3_128 (hexadecimal) of the metadata that changes what the weights compute: the
+    architecture's own keys (RoPE base, experts used, epsilon) and the tokenizer's, not names and chat template.
+    """
 
     path: Path
     version: int
@@ -129,6 +134,7 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     data_offset: int
     size_bytes: int
+    meaning_digest: str = ""
 
     @property
     def architecture(self) -> str:
@@ -143,7 +149,7 @@ class Header:
     @property
     def chat_template(self) -> str:
         """The Jinja program that frames a chat, or ""."""
-        return self.text("tokenizer.chat_template")
+        return self.text(TEMPLATE_KEY)
 
     @property
     def context_length(self) -> int:
@@ -262,18 +268,33 @@ def parse_header(data: bytes | mmap.mmap, path: Path) -> Header:
     n_tensors = reader.count("tensors", MAX_TENSORS, TENSOR_BYTES)
     n_keys = reader.count("keys", MAX_KEYS, KEY_BYTES)
     metadata: dict[str, Value] = {}
+    places: dict[str, slice] = {}
     for _ in range(n_keys):
         key = reader.name("key", HEADER_LIMIT_BYTES)
         if key in metadata:
             raise reader.damaged(f"the key {key} is there twice")
+        start = reader.position
         metadata[key] = reader.value(key)
+        places[key] = slice(start, reader.position)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise reader.damaged(f"its alignment is {alignment!r}, not a power of two")
     tensors = tuple(reader.tensor() for _ in range(n_tensors))
     data_offset = min(-(-reader.position // alignment) * alignment, size_bytes)
     check_tensors(reader, tensors, data_offset, alignment)
-    return Header(path, version, metadata, tensors, data_offset, size_bytes)
+    return Header(path, version, metadata, tensors, data_offset, size_bytes, digest_of_meaning(data, places))
+
+
+def digest_of_meaning(data: bytes | mmap.mmap, places: Mapping[str, slice]) -> str:
+    """Return the digest over every key but general ones and the chat template, in an order that files cannot choose."""
+    import xxhash
+
+    digest = xxhash.xxh3_128()
+    for key in sorted(places):
+        if not key.startswith(("general.", "split.")) and key != TEMPLATE_KEY:
+            digest.update(key.encode() + b"\0")
+            digest.update(data[places[key]])
+    return digest.hexdigest()
 
 
 def check_tensors(reader: Reader, tensors: tuple[TensorInfo, ...], data_offset: int, alignment: int) -> None:

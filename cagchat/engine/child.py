@@ -1,0 +1,169 @@
+"""A child process of ours that answers calls: starting it, talking to it, and saying why it ended.
+
+Sending goes through a queue and a thread, so that `cancel` may be called from a signal handler or another thread; all
+other calls come from one owner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import IO, Any
+
+from cagchat.engine.wire import Cancel, Failure, Item, Request, Result, Start, read_message, write_message
+from cagchat.errors import EngineCancelled, EngineDied
+
+LOG_TAIL_BYTES = 4000
+LOG_TAIL_LINES = 6
+EXIT_WAIT_S = 5.0
+
+
+class Child:
+    """Runs `engine.serve` and passes calls on to what it builds there.
+
+    Every call raises `EngineDied` once the child has ended; its message gives the signal, its `log_lines` the end of
+    what the child wrote to stderr.
+    """
+
+    def __init__(self, start: Start) -> None:
+        """Start the child; it builds its engine while this process goes on (see `greeting`)."""
+        self._child, self._log = _spawn()
+        self._outbox: queue.SimpleQueue[object | None] = queue.SimpleQueue()
+        self._sender = threading.Thread(target=self._send_all, name="engine-requests", daemon=True)
+        self._sender.start()
+        self._number = 0
+        self._greeting: Any = None
+        self._outbox.put(start)
+
+    @property
+    def pid(self) -> int:
+        """The child's process number."""
+        return self._child.pid
+
+    def greeting(self) -> Any:
+        """Wait until the engine is built and return what it says of itself.
+
+        Raises what building it raises (`ModelError`, `EngineError`), or `EngineDied`.
+        """
+        if self._greeting is None:
+            self._greeting = self._receive(0)
+        return self._greeting
+
+    def cancel(self) -> None:
+        """Ask the running call to end early. Reentrant: only puts a message into a queue made for signal handlers."""
+        self._outbox.put(Cancel(self._number))
+
+    def close(self) -> None:
+        """End the child: it exits when its input closes, whatever it is doing."""
+        self._outbox.put(None)
+        self._sender.join(EXIT_WAIT_S)
+        try:
+            self._child.wait(EXIT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+        self._log.close()
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method and wait for its result."""
+        self.greeting()
+        self._number += 1
+        self._outbox.put(Request(self._number, method, arguments, options))
+        return self._receive(self._number)
+
+    def stream(self, method: str, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """Call a method that yields; abandoning the iterator ends the call there."""
+        self.greeting()
+        self._number += 1
+        number = self._number
+        self._outbox.put(Request(number, method, arguments, options, stream=True))
+        ended = False
+        try:
+            while True:
+                message = self._read()
+                if isinstance(message, Item):
+                    yield message.value
+                    continue
+                ended = True
+                if isinstance(message, Failure):
+                    raise message.error
+                return
+        except EngineDied:
+            ended = True
+            raise
+        finally:
+            if not ended:  # the consumer stopped listening: end the call there, or its items would answer the next one
+                self._outbox.put(Cancel(number))
+                with contextlib.suppress(EngineCancelled, EngineDied):
+                    self._receive(number)
+
+    def _receive(self, number: int) -> Any:
+        while True:
+            message = self._read()
+            if isinstance(message, Result) and message.number == number:
+                return message.value
+            if isinstance(message, Failure):
+                raise message.error
+
+    def _read(self) -> Any:
+        if self._child.stdout is None or self._child.stdout.closed:
+            raise EngineDied("The engine is closed.", "Open the book again.")
+        try:
+            return read_message(self._child.stdout)
+        except EOFError:
+            raise self._died() from None
+
+    def _died(self) -> EngineDied:
+        code = self._child.wait()
+        if code < 0:
+            try:
+                reason = signal.Signals(-code).name
+            except ValueError:
+                reason = f"signal {-code}"
+        else:
+            reason = f"exit code {code}"
+        error = EngineDied(
+            f"The engine's process ended ({reason}).", "Ask again: it is started anew and the book is restored."
+        )
+        error.reason = reason
+        error.log_lines = self._log_tail()
+        return error
+
+    def _log_tail(self) -> tuple[str, ...]:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - LOG_TAIL_BYTES))
+        lines = self._log.read().decode(errors="replace").splitlines()
+        return tuple(line for line in lines if line.strip())[-LOG_TAIL_LINES:]
+
+    def _send_all(self) -> None:
+        stdin = self._child.stdin
+        assert stdin is not None
+        # A child that died is noticed where its replies are read, with its reason; here the pipe is only given up.
+        with contextlib.suppress(OSError):
+            while (message := self._outbox.get()) is not None:
+                write_message(stdin, message)
+        with contextlib.suppress(OSError):
+            stdin.close()
+
+
+def _spawn() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start the child in a session of its own, so that a Ctrl-C in the terminal reaches only this process."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child; unlinked, so nothing is left behind
+    command = [sys.executable, "-P", "-X", "faulthandler", "-m", "cagchat.engine.serve"]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
+    return child, log

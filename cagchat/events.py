@@ -1,0 +1,136 @@
+"""What happens while a book is prepared and a question answered; front ends only render it.
+
+`Library.prepare` yields `Notice`, `Waiting`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`, `Restored`
+and at last `Ready`; `Conversation.ask` yields `Notice`, `HistoryRead`, `Thinking`, `Answer` and at last `Answered`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cagchat.opened import OpenBook
+    from cagchat.proof import Proof
+    from cagchat.sessions.session import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the reader should know: a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process is reading the same book; this one goes on when it has finished or given up."""
+
+    title: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is about to be done, before the wait: tokens to read, context to allocate, how K and V are stored."""
+
+    title: str
+    n_tokens: int
+    n_context: int
+    model: str
+    kv_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A reading that was interrupted goes on at this token."""
+
+    position: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The prefill's progress. Speed and remaining time are measured over this run, None before the first batch."""
+
+    position: int
+    n_tokens: int
+    elapsed_s: float
+    tokens_per_s: float | None
+    remaining_s: float | None
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """What was read so far is on disk."""
+
+    position: int
+    size_bytes: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """The whole book's state is on disk."""
+
+    n_tokens: int
+    size_bytes: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A saved state was loaded and proved; `exact` when the probe's logits were bitwise the recorded ones."""
+
+    n_tokens: int
+    size_bytes: int
+    elapsed_s: float
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The book can be asked."""
+
+    book: OpenBook
+
+
+PrepareEvent = Notice | Waiting | Planned | Resumed | Reading | Checkpointed | Sealed | Restored | Ready
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    """Earlier turns of a continued chat were read back into the context."""
+
+    n_turns: int
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A fragment of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A fragment of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The turn is over and recorded; `proof` is counted by the engine."""
+
+    session_id: str
+    number: int
+    answer: str
+    thinking: str
+    status: Status
+    proof: Proof
+
+
+AskEvent = Notice | Restored | HistoryRead | Thinking | Answer | Answered

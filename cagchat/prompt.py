@@ -1,0 +1,194 @@
+"""Frame a book and its questions as the model's own chat template would, in pieces that are only ever appended.
+
+The template is rendered once, with marks where the book, the questions and an answer go, and cut at the marks. From
+then on a chat is the cached prefix [head | book] and, turn by turn, tokens appended to it: history is never rendered
+again, because templates change it (thinking is stripped, last turns look different) and the cache would not match.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cagchat.engine.protocol import Tokenizer
+from cagchat.errors import ModelError
+
+PROMPT_VERSION = 1  # part of every saved state's key: raise it when the words or the order of a frame change
+
+INSTRUCTIONS = (
+    "You answer questions about the book below. Use only what the book says. Quote the book's own words in quotation "
+    "marks where they help. If the book does not say, answer that it is not in the book."
+)
+BEFORE_BOOK = "Here is the book.\n\n"
+AFTER_BOOK = "\n\nEnd of the book.\n\n"
+
+# Private-use characters: no template treats them specially, and none occurs in one.
+_BOOK, _FIRST, _ANSWER, _NEXT = "\ue000book\ue000", "\ue000first\ue000", "\ue000answer\ue000", "\ue000next\ue000"
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The template's text around the book and the turns.
+
+    The cached prefix is `head` and the book. The first question stands between `opening` and `closing`, every later
+    one between `next_opening` and `closing`; `closing` ends where the model starts to answer. `thinking_closing` is
+    used instead when thinking is on; None when the template knows no such thing. `notice` says what was not as usual.
+    """
+
+    head: str
+    opening: str
+    closing: str
+    next_opening: str
+    thinking_closing: str | None
+    notice: str = ""
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the fields, for a manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FramedTokens:
+    """A frame's pieces as token ids; `turn` puts a question between them."""
+
+    opening: array[int]
+    closing: array[int]
+    next_opening: array[int]
+    thinking_closing: array[int] | None
+
+    def first_part(self, *, is_first: bool) -> array[int]:
+        """Return what goes before a question, depending on whether it directly follows the book."""
+        return self.opening if is_first else self.next_opening
+
+    def body(self, question: array[int], *, thinking: bool) -> array[int]:
+        """Return a question's own tokens and what ends it, where the answer begins."""
+        closing = self.thinking_closing if thinking and self.thinking_closing is not None else self.closing
+        return question + closing
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What is cached: the token ids of head and book, and where each section of the book ends (an index into them)."""
+
+    tokens: array[int]
+    n_head: int
+    section_ends: tuple[int, ...]
+
+
+def frame(template: str, *, bos: str, eos: str, add_bos: bool, instructions: str = "") -> Frame:
+    """Render the chat template once and cut it at the book, the questions and an answer.
+
+    An empty template means ChatML, and so does one that cannot be rendered; `Frame.notice` says so.
+    """
+    notice = ""
+    if not template.strip():
+        template, notice = CHATML, "The model file carries no chat template, so ChatML is used."
+    pieces = _cut(template, bos, eos, instructions)
+    if pieces is None:
+        notice = "The model's chat template does not fit a chat about a book, so ChatML is used."
+        pieces = _cut(CHATML, bos, eos, instructions)
+    if pieces is None:
+        raise ModelError("No chat template could be rendered.", "Choose another model with --model.")
+    head, opening, closing, next_opening, thinking_closing = pieces
+    if add_bos and bos and not head.startswith(bos):
+        head = bos + head
+    return Frame(head, opening, closing, next_opening, thinking_closing, notice)
+
+
+def tokenize_frame(frame: Frame, tokenizer: Tokenizer) -> FramedTokens:
+    """Turn the pieces that surround questions into token ids, control tokens included."""
+    texts = [frame.opening, frame.closing, frame.next_opening]
+    if frame.thinking_closing is not None:
+        texts.append(frame.thinking_closing)
+    opening, closing, next_opening, *thinking = tokenizer.tokenize(texts, special=True)
+    return FramedTokens(opening, closing, next_opening, thinking[0] if thinking else None)
+
+
+def tokenize_prefix(frame: Frame, sections: Sequence[str], tokenizer: Tokenizer) -> Prefix:
+    """Turn head and book into token ids, section by section, so that every section ends between two tokens.
+
+    The book is data: its sections are tokenised without control tokens.
+    """
+    (head,) = tokenizer.tokenize([frame.head], special=True)
+    tokens = head[:]
+    ends = []
+    for ids in tokenizer.tokenize(sections, special=False):
+        tokens.extend(ids)
+        ends.append(len(tokens))
+    return Prefix(tokens, len(head), tuple(ends))
+
+
+def truncate(prefix: Prefix, length: int) -> Prefix:
+    """Return the prefix cut to `length` tokens."""
+    ends = tuple(min(end, length) for end in prefix.section_ends)
+    return Prefix(prefix.tokens[:length], prefix.n_head, ends)
+
+
+def _cut(template: str, bos: str, eos: str, instructions: str) -> tuple[str, str, str, str, str | None] | None:
+    """Return head, opening, closing, next opening and thinking closing; None when the template loses a mark."""
+    instructions = instructions.strip() or INSTRUCTIONS
+    for system_role in (True, False):  # some templates refuse a system message, some drop it without a word
+        off = _render(template, _messages(instructions, system_role), bos, eos, thinking=False)
+        pieces = _split(off)
+        if pieces is None or instructions not in pieces[0]:
+            continue
+        head, opening, _, next_opening, closing = pieces
+        on = _split(_render(template, _messages(instructions, system_role), bos, eos, thinking=True))
+        thinking_closing = on[4] if on is not None and on[4] != closing else None
+        return head, opening, closing, next_opening, thinking_closing
+    return None
+
+
+def _messages(instructions: str, system_role: bool) -> list[dict[str, str]]:
+    book = BEFORE_BOOK + _BOOK + AFTER_BOOK + _FIRST
+    turns = [{"role": "assistant", "content": _ANSWER}, {"role": "user", "content": _NEXT}]
+    if system_role:
+        return [{"role": "system", "content": instructions}, {"role": "user", "content": book}, *turns]
+    return [{"role": "user", "content": f"{instructions}\n\n{book}"}, *turns]
+
+
+def _split(text: str | None) -> tuple[str, str, str, str, str] | None:
+    """Cut a rendered text at its four marks, each of which must stand there once and in order."""
+    if text is None:
+        return None
+    pieces = []
+    for mark in (_BOOK, _FIRST, _ANSWER, _NEXT):
+        before, found, text = text.partition(mark)
+        if not found or mark in text:
+            return None
+        pieces.append(before)
+    head, opening, after_first, next_opening = pieces
+    return head, opening, after_first, next_opening, text
+
+
+def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str, *, thinking: bool) -> str | None:
+    """Render with what Hugging Face templates expect to find; None when the template refuses or fails."""
+    import jinja2  # 45 ms
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    values: dict[str, Any] = {
+        "messages": messages,
+        "add_generation_prompt": True,
+        "bos_token": bos,
+        "eos_token": eos,
+        "enable_thinking": thinking,
+        "raise_exception": refuse,
+        "strftime_now": lambda form: "",  # a date in the prefix would make every day another state
+    }
+    try:
+        return environment.from_string(template).render(values)
+    except (jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
+        return None  # a template is a program by somebody else: whatever it does wrong, ChatML remains

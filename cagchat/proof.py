@@ -1,0 +1,133 @@
+"""The proof line of an answer: what the engine evaluated for it, from the engine's own count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from cagchat.engine.protocol import Span, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Tokens and seconds of one answer.
+
+    `book_evaluated` counts positions of the book that went through the model since the last answer (or since the book
+    was opened); the rest, `book_reused`, came from the cache. `evaluated` counts the question's tokens and the frame
+    around it, `history_evaluated` those of earlier turns that were read back, `generated` the answer's. `probes` are
+    single tokens evaluated to prove a restored state.
+    """
+
+    book_tokens: int
+    book_evaluated: int
+    evaluated: int
+    history_evaluated: int
+    generated: int
+    probes: int
+    restored_bytes: int
+    restored_s: float
+    first_token_s: float
+    decode_s: float
+    chat_tokens: int
+    context_tokens: int
+
+    @property
+    def book_reused(self) -> int:
+        """Book tokens that were not evaluated."""
+        return self.book_tokens - self.book_evaluated
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Speed of the answer after its first token; 0 when there was none."""
+        return self.generated / self.decode_s if self.generated and self.decode_s > 0 else 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """Return every figure, the derived ones too, for JSON."""
+        return {**asdict(self), "book_reused": self.book_reused, "tokens_per_s": round(self.tokens_per_s, 2)}
+
+    def line(self) -> str:
+        """Return the line a reader sees under an answer."""
+        parts = []
+        if self.book_evaluated >= self.book_tokens:
+            parts.append(f"book {self.book_tokens:,} tokens read")
+        elif self.book_evaluated:
+            parts.append(f"book {self.book_reused:,} tokens reused, {self.book_evaluated:,} OF THE BOOK READ AGAIN")
+        else:
+            parts.append(f"book {self.book_tokens:,} tokens reused")
+        parts.append(f"{self.evaluated:,} evaluated")
+        if self.history_evaluated:
+            parts.append(f"{self.history_evaluated:,} of earlier turns")
+        if self.restored_bytes:
+            parts.append(f"restored {size(self.restored_bytes)} in {duration(self.restored_s)}")
+        parts.append(f"first token {duration(self.first_token_s)}")
+        if self.generated:
+            parts.append(f"{self.tokens_per_s:.0f} tok/s")
+        return ", ".join(parts)
+
+
+def count_evaluated(spans: Iterable[Span], n_book: int) -> tuple[int, int, int]:
+    """Return how many evaluated positions were the book's, how many came after it, and how many were probes."""
+    book = after = probes = 0
+    for span in spans:
+        if span.probe:
+            probes += span.count
+            continue
+        inside = max(0, min(span.start + span.count, n_book) - span.start)
+        book += inside
+        after += span.count - inside
+    return book, after, probes
+
+
+def prove(
+    spans: Iterable[Span],
+    *,
+    n_book: int,
+    generated: int,
+    history: int,
+    restored: Transfer | None,
+    first_token_s: float,
+    decode_s: float,
+    position: int,
+    n_context: int,
+) -> Proof:
+    """Make the proof of one answer from everything that was evaluated since the last one.
+
+    `generated` and `history` are positions after the book, so what is left of those counted is the question's.
+    """
+    book, after, probes = count_evaluated(spans, n_book)
+    return Proof(
+        book_tokens=n_book,
+        book_evaluated=min(book, n_book),
+        evaluated=after - generated - history,
+        history_evaluated=history,
+        generated=generated,
+        probes=probes,
+        restored_bytes=restored.size_bytes if restored else 0,
+        restored_s=restored.elapsed_s if restored else 0.0,
+        first_token_s=first_token_s,
+        decode_s=decode_s,
+        chat_tokens=position - n_book,
+        context_tokens=n_context,
+    )
+
+
+def size(n_bytes: int) -> str:
+    """Return bytes as a reader would say them: 78 MB, 1.2 GB."""
+    if n_bytes >= 1e9:
+        return f"{n_bytes / 1e9:.1f} GB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a reader would say them: 21 ms, 0.24 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 0.1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
