@@ -15,7 +15,8 @@ class Proof:
     `book_evaluated` counts positions of the book that went through the model since the last answer (or since the book
     was opened); the rest, `book_reused`, came from the cache. `evaluated` counts the question's tokens and the frame
     around it, `history_evaluated` those of earlier turns that were read back, `generated` the answer's. `probes` are
-    single tokens evaluated to prove a restored state.
+    single tokens evaluated to prove a restored state. `reading` says that the book was being read in this run, so that
+    evaluating it was the purpose; otherwise any `book_evaluated` is a failure, and the line says so loudly.
     """
 
     book_tokens: int
@@ -30,6 +31,8 @@ class Proof:
     decode_s: float
     chat_tokens: int
     context_tokens: int
+    reading: bool
+    seed: int
 
     @property
     def book_reused(self) -> int:
@@ -48,12 +51,11 @@ class Proof:
     def line(self) -> str:
         """Return the line a reader sees under an answer."""
         parts = []
-        if self.book_evaluated >= self.book_tokens:
-            parts.append(f"book {self.book_tokens:,} tokens read")
-        elif self.book_evaluated:
-            parts.append(f"book {self.book_reused:,} tokens reused, {self.book_evaluated:,} OF THE BOOK READ AGAIN")
-        else:
-            parts.append(f"book {self.book_tokens:,} tokens reused")
+        if self.book_reused or not self.book_evaluated:
+            parts.append(f"book {self.book_reused:,} tokens reused")
+        if self.book_evaluated:
+            what = "book tokens read" if self.reading else "BOOK TOKENS READ AGAIN"
+            parts.append(f"{self.book_evaluated:,} {what}")
         parts.append(f"{self.evaluated:,} evaluated")
         if self.history_evaluated:
             parts.append(f"{self.history_evaluated:,} of earlier turns")
@@ -89,6 +91,8 @@ def prove(
     decode_s: float,
     position: int,
     n_context: int,
+    reading: bool = False,
+    seed: int = 0,
 ) -> Proof:
     """Make the proof of one answer from everything that was evaluated since the last one.
 
@@ -108,6 +112,8 @@ def prove(
         decode_s=decode_s,
         chat_tokens=position - n_book,
         context_tokens=n_context,
+        reading=reading,
+        seed=seed,
     )
 
 

@@ -40,6 +40,7 @@ from cagchat.engine.protocol import (
     Transfer,
     Vocabulary,
 )
+from cagchat.engine.rotation import rotated
 from cagchat.engine.spans import SpanLog
 from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError, StateDamaged
 
@@ -454,7 +455,7 @@ class LlamaEngine:
             memory=self._memory_kind(),
             n_layers=ll.llama_model_n_layer(model),
             size_bytes=ll.llama_model_size(model),
-            rotated_kv=self._settings.kv_type != "f16" and not rotation_disabled(),
+            rotated_kv=rotated(self._settings.kv_type),
             system=system,
         )
 
@@ -590,12 +591,6 @@ def default_threads() -> int:
     """Return how many threads to use: one less than the cores, for spinning threads on busy cores are 100x slower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
-
-
-def rotation_disabled() -> bool:
-    """Tell whether the environment switches off the Hadamard rotation of quantised K and V (as llama.cpp reads it)."""
-    match = re.match(r"\s*[+-]?\d+", os.environ.get("LLAMA_ATTN_ROT_DISABLE", ""))
-    return bool(match and int(match[0]))
 
 
 def _package_version() -> str:

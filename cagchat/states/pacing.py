@@ -31,3 +31,21 @@ class CheckpointPacer:
         self._spent_s += elapsed_s
         if elapsed_s > 0:
             self._bytes_per_s = size_bytes / elapsed_s
+
+
+class SizeEstimate:
+    """Predicts a state's size from two sizes seen: a fixed part and bytes a token."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, int]] = []
+
+    def observe(self, position: int, size_bytes: int) -> None:
+        """Take note of the state's size at a position; the latest two count."""
+        self._seen = [*(seen for seen in self._seen if seen[0] != position), (position, size_bytes)][-2:]
+
+    def predict(self, position: int) -> int | None:
+        """Return the expected size at a position, in bytes; None before two sizes were seen."""
+        if len(self._seen) < 2:
+            return None
+        (p1, s1), (p2, s2) = self._seen
+        return max(0, round(s2 + (s2 - s1) / (p2 - p1) * (position - p2)))

@@ -1,0 +1,344 @@
+"""A chat about an open book: turns are appended as tokens, and every answer comes with its proof.
+
+The context holds [book | turn | turn | ...]. A turn is what stands before its question, the question, what ends it,
+and the answer as it was sampled, token by token; nothing is ever rendered or tokenised a second time.
+"""
+
+from __future__ import annotations
+
+import codecs
+import secrets
+import time
+from array import array
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+
+from cagchat.engine.protocol import BOOK, CHAT, Finish, Sampling
+from cagchat.errors import CagchatError, ContextFull, EngineDied, EngineError, UsageError
+from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Thinking
+from cagchat.opened import OpenBook
+from cagchat.proof import Proof, prove
+from cagchat.sessions.session import Session, Status, Turn
+from cagchat.sessions.store import Sessions
+from cagchat.thinking import ThinkingSplitter
+
+SAVE_EVERY_S = 0.5
+LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way first
+KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """How one question is answered. A negative seed means a new one."""
+
+    sampling: Sampling
+    max_tokens: int = 1024
+    thinking: bool = False
+
+
+@dataclass(slots=True)
+class Placed:
+    """A turn that is in the context: where it starts and the tokens it is made of, without what stands before it."""
+
+    number: int
+    start: int
+    body: array[int]
+
+
+class Conversation:
+    """One session about one open book. One owner calls it; `stop` may be called from anywhere."""
+
+    def __init__(
+        self,
+        book: OpenBook,
+        sessions: Sessions,
+        session: Session | None = None,
+        *,
+        timer: Callable[[], float] = time.perf_counter,
+        new_seed: Callable[[], int] = lambda: secrets.randbits(31),
+    ) -> None:
+        """Continue `session`, or start a new one with the first question."""
+        self.book = book
+        self.session = session
+        self._sessions = sessions
+        self._timer = timer
+        self._new_seed = new_seed
+        self._placed: list[Placed] = []
+        self._loaded = False
+        self._died: EngineDied | None = None
+
+    def stop(self) -> None:
+        """End the running answer; its text and its place in the context are kept."""
+        self.book.cancel()
+
+    def turns(self) -> list[Turn]:
+        """Return the session's turns."""
+        return self._sessions.turns(self.session.id) if self.session else []
+
+    def ask(self, question: str, options: AskOptions) -> Iterator[AskEvent]:
+        """Answer a question; the last event is `Answered`.
+
+        The question is recorded before anything can fail. Raises `EngineDied` when the engine's process ends: the
+        turn is recorded as failed with what was said, and the next question starts the engine anew.
+        """
+        question = question.strip()
+        if not question:
+            raise UsageError("The question is empty.", 'Ask something: cagchat ask BOOK "question".')
+        session = self._session()
+        number = self._sessions.begin_turn(session.id, question)
+        draft = _Draft(number)
+        try:
+            yield from self._answer(draft, question, options)
+        except EngineDied as died:
+            self._died, self._loaded = died, False
+            self._finish(draft, "failed", {}, died.message)
+            raise
+        except CagchatError as error:
+            self._finish(draft, "failed", {}, error.message)
+            self._loaded = False  # whatever the context holds now, the record says what it should hold
+            raise
+        except GeneratorExit:
+            self._finish(draft, "stopped", {}, "")
+            self._loaded = False
+            raise
+
+    def regenerate(self, options: AskOptions, number: int | None = None) -> Iterator[AskEvent]:
+        """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
+        turn = self._turn(number)
+        return self._again(turn, turn.question, options)
+
+    def edit(self, number: int, question: str, options: AskOptions) -> Iterator[AskEvent]:
+        """Ask another question in place of question `number`; it and what followed stay in the record, superseded."""
+        return self._again(self._turn(number), question, options)
+
+    def _again(self, turn: Turn, question: str, options: AskOptions) -> Iterator[AskEvent]:
+        session = self._session()
+        self._sessions.supersede_from(session.id, turn.number)
+        self._rewind_before(turn.number)
+        yield from self.ask(question, options)
+
+    def _turn(self, number: int | None) -> Turn:
+        turns = self.turns()
+        if not turns:
+            raise UsageError("There is no question to ask again.", "Ask one first.")
+        for turn in turns:
+            if turn.number == (number or turns[-1].number):
+                return turn
+        raise UsageError(f"This chat has no question {number}.", f"It has {len(turns)}.")
+
+    def _session(self) -> Session:
+        if self.session is None:
+            book = self.book.manifest.book
+            self.session = self._sessions.create(
+                book_digest=book.digest,
+                book_title=book.title,
+                book_path=book.path,
+                model=self.book.manifest.model_name,
+            )
+        return self.session
+
+    # -- the context -----------------------------------------------------------------------------------------------
+
+    def _answer(self, draft: _Draft, question: str, options: AskOptions) -> Iterator[AskEvent]:
+        if self._died is not None:
+            notices: list[str] = []
+            restored = self.book.revive(self._died, notices.append)
+            self._died = None
+            for sentence in notices:
+                yield Notice(sentence)
+            yield restored
+        pieces, engine = self.book.pieces, self.book.engine
+        history = 0
+        if not self._loaded:
+            history += yield from self._load(draft.number)
+        body = pieces.body(engine.tokenize([question], special=False)[0], thinking=options.thinking)
+        history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
+        opening = pieces.first_part(is_first=not self._placed)
+        start = engine.length(CHAT)
+        engine.mark(CHAT)
+        draft.body = body
+        self._placed.append(Placed(draft.number, start, body))
+        sampling = options.sampling
+        if sampling.seed < 0:
+            sampling = replace(sampling, seed=self._new_seed())
+        finish = yield from self._generate(draft, opening + body, sampling, options)
+        # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
+        kept = finish.position - start - len(opening) - len(body)
+        draft.body = body + draft.tokens[:kept]
+        self._placed[-1].body = draft.body
+        spans, transfer, reading = self.book.take_evidence()
+        proof = prove(
+            spans,
+            n_book=self.book.n_tokens,
+            generated=kept,
+            history=history,
+            restored=transfer,
+            reading=reading,
+            first_token_s=finish.first_token_s,
+            decode_s=finish.decode_s,
+            position=finish.position,
+            n_context=engine.settings.n_context,
+            seed=sampling.seed,
+        )
+        if finish.reason == "full":
+            yield Notice("The context is full, so the answer ends here.")
+        elif finish.reason == "length":
+            yield Notice(f"The answer reached its limit of {options.max_tokens:,} tokens (max_tokens).")
+        status: Status = "stopped" if finish.reason == "cancelled" else "done"
+        yield from self._finished(draft, status, proof)
+
+    def _load(self, number: int) -> Generator[AskEvent, None, int]:
+        """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
+        bodies = [(turn.number, self._body_of(turn)) for turn in self.turns() if turn.number < number]
+        self.book.engine.fork(BOOK, CHAT)
+        self._placed = []
+        self._loaded = True
+        return (yield from self._read_back(bodies))
+
+    def _read_back(self, bodies: list[tuple[int, array[int]]]) -> Generator[AskEvent, None, int]:
+        """Evaluate earlier turns, the newest that fit; each start is marked so that it can be rewound to."""
+        engine, pieces = self.book.engine, self.book.pieces
+        fitting = self._fitting(bodies)
+        if len(fitting) < len(bodies):
+            yield Notice(_left(len(bodies) - len(fitting)))
+        count = 0
+        for number, body in fitting:
+            start = engine.length(CHAT)
+            engine.mark(CHAT)
+            tokens = pieces.first_part(is_first=not self._placed) + body
+            for _ in engine.evaluate(CHAT, tokens):
+                pass
+            self._placed.append(Placed(number, start, body))
+            count += len(tokens)
+        if count:
+            yield HistoryRead(len(fitting), count)
+        return count
+
+    def _fitting(self, bodies: list[tuple[int, array[int]]]) -> list[tuple[int, array[int]]]:
+        """Return the newest turns that take no more than their share of the chat's room."""
+        room = int((self.book.settings.n_context - self.book.n_tokens) * KEPT_SHARE)
+        opening = max(len(self.book.pieces.opening), len(self.book.pieces.next_opening))
+        kept: list[tuple[int, array[int]]] = []
+        for number, body in reversed(bodies):
+            room -= len(body) + opening
+            if room < 0:
+                break
+            kept.insert(0, (number, body))
+        return kept
+
+    def _make_room(self, needed: int, number: int) -> Generator[AskEvent, None, int]:
+        """Let the oldest turns leave the context (not the record) when the question would not fit; returns tokens."""
+        engine = self.book.engine
+        n_context = self.book.settings.n_context
+        if engine.length(CHAT) + needed + LEAST_ANSWER_TOKENS <= n_context:
+            return 0
+        if self.book.n_tokens + needed + LEAST_ANSWER_TOKENS > n_context:
+            raise ContextFull(
+                f"The question takes {needed:,} tokens; beside the book there is room for "
+                f"{n_context - self.book.n_tokens - LEAST_ANSWER_TOKENS:,}.",
+                "Shorten it, or raise chat_tokens.",
+            )
+        bodies = [(placed.number, placed.body) for placed in self._placed]
+        engine.fork(BOOK, CHAT)
+        self._placed = []
+        fitting = self._fitting(bodies)
+        while fitting and self._length_of(fitting) + needed + LEAST_ANSWER_TOKENS > n_context:
+            fitting.pop(0)
+        yield Notice(_left(len(bodies) - len(fitting)))
+        return (yield from self._read_back(fitting))
+
+    def _length_of(self, bodies: list[tuple[int, array[int]]]) -> int:
+        opening = max(len(self.book.pieces.opening), len(self.book.pieces.next_opening))
+        return self.book.n_tokens + sum(len(body) + opening for _, body in bodies)
+
+    def _rewind_before(self, number: int) -> None:
+        """Cut the context back to where turn `number` starts; where that is impossible it is loaded again later."""
+        if not self._loaded:
+            return
+        for index, placed in enumerate(self._placed):
+            if placed.number == number:
+                try:
+                    self._loaded = self.book.engine.rewind(CHAT, placed.start)
+                except EngineDied as died:
+                    self._died, self._loaded = died, False
+                del self._placed[index:]
+                return
+        self._loaded = False
+
+    def _body_of(self, turn: Turn) -> array[int]:
+        """Return a recorded turn's tokens; one whose program died has only its text, which is tokenised now."""
+        if turn.tokens:
+            return turn.tokens
+        question, answer = self.book.engine.tokenize([turn.question, turn.answer], special=False)
+        return self.book.pieces.body(question, thinking=False) + answer
+
+    # -- the answer ------------------------------------------------------------------------------------------------
+
+    def _generate(
+        self, draft: _Draft, prompt: array[int], sampling: Sampling, options: AskOptions
+    ) -> Generator[AskEvent, None, Finish]:
+        """Stream the answer's text, saving it twice a second; returns the engine's `Finish`."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        opens = options.thinking and self.book.manifest.frame.thinking_closing is not None
+        closing = self.book.manifest.frame.thinking_closing if opens else self.book.manifest.frame.closing
+        splitter = ThinkingSplitter(closing or "")
+        saved_at = self._timer()
+        for item in self.book.engine.generate(CHAT, prompt, sampling, max_tokens=options.max_tokens):
+            if isinstance(item, Finish):
+                yield from draft.add(splitter.feed(decoder.decode(b"", final=True)))
+                yield from draft.add(splitter.finish())
+                return item
+            draft.tokens.append(item.token)
+            yield from draft.add(splitter.feed(decoder.decode(item.text)))
+            if (now := self._timer()) - saved_at >= SAVE_EVERY_S:
+                saved_at = now
+                self._sessions.update_answer(self._session().id, draft.number, draft.answer, draft.thinking)
+        raise EngineError("The engine's answer had no end.", "Ask again.")
+
+    def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Iterator[AskEvent]:
+        self._finish(draft, status, proof.as_dict(), "")
+        yield Answered(self._session().id, draft.number, draft.answer.strip(), draft.thinking.strip(), status, proof)
+
+    def _finish(self, draft: _Draft, status: Status, proof: dict[str, object], error: str) -> None:
+        self._sessions.finish_turn(
+            self._session().id,
+            draft.number,
+            answer=draft.answer.strip(),
+            thinking=draft.thinking.strip(),
+            tokens=draft.body if status in ("done", "stopped") else array("i"),
+            status=status,
+            proof=proof,
+            error=error,
+        )
+
+
+class _Draft:
+    """An answer that is being made."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.body = array("i")
+        self.tokens = array("i")
+        self._answer: list[str] = []
+        self._thinking: list[str] = []
+
+    @property
+    def answer(self) -> str:
+        """The answer so far."""
+        return "".join(self._answer)
+
+    @property
+    def thinking(self) -> str:
+        """What was thought so far."""
+        return "".join(self._thinking)
+
+    def add(self, fragments: Iterator[tuple[bool, str]]) -> Iterator[AskEvent]:
+        """Take fragments of text, thought or said, and yield them as events."""
+        for thought, text in fragments:
+            (self._thinking if thought else self._answer).append(text)
+            yield Thinking(text) if thought else Answer(text)
+
+
+def _left(count: int) -> str:
+    turns = "The oldest turn has" if count == 1 else f"The {count} oldest turns have"
+    return f"{turns} left the context to make room; the record keeps them."

@@ -1,0 +1,417 @@
+"""Prepare a book: restore its state, resume an interrupted reading, or read it, and say what is happening.
+
+restore    the state is sealed and its key fits: load it, check it, prove it
+resume     a checkpoint exists: load it and go on at that token
+prefill    read the book from the start, with checkpoints and, for models that cannot be cut, boundaries
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from array import array
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from cagchat import documents
+from cagchat.documents import Document
+from cagchat.engine.backend import Backend
+from cagchat.engine.protocol import EngineSettings, RopeSettings, Transfer
+from cagchat.engine.rotation import rotated
+from cagchat.errors import BookTooLong, EngineDied, StateDamaged, StateMismatch, Stopped
+from cagchat.events import Notice, Planned, PrepareEvent, Ready, Waiting
+from cagchat.files import private_folder, write_bytes
+from cagchat.locations import Locations
+from cagchat.models.facts import ModelFacts
+from cagchat.opened import OpenBook, restore
+from cagchat.prompt import INSTRUCTIONS, PROMPT_VERSION, Prefix, frame, tokenize_prefix, truncate
+from cagchat.proof import size
+from cagchat.reading import Reader
+from cagchat.settings import Settings
+from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
+from cagchat.states.manifest import BookRecord, Manifest
+from cagchat.states.store import StateFolder, States, digest_of
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+LOADER_VERSION = 1  # raise it when the loaders make another text of the same bytes
+LEAST_CHAT_TOKENS = 512  # with less room beside the book no conversation is possible
+CONTEXT_STEP = 256  # llama.cpp pads contexts to this
+WAIT_STEP_S = 0.2
+
+Preparing = Generator[PrepareEvent, None, "OpenBook | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one opening of a book may ask for beside the settings.
+
+    `truncate` reads only as much of the book as fits; with `reread` off, a state that does not fit is an error
+    instead of a reason to read again.
+    """
+
+    truncate: bool = False
+    reread: bool = True
+
+
+@dataclass(slots=True)
+class Job:
+    """One book on its way to being open; `document` is parsed only when it has to be read."""
+
+    path: Path
+    content: bytes
+    title: str
+    digest: str
+    document: Document | None
+    model: ModelFacts
+    folder: StateFolder
+    options: Options
+
+    def parsed(self) -> Document:
+        """Return the document, parsing it the first time."""
+        if self.document is None:
+            self.document = documents.parse(self.content, str(self.path))
+        return self.document
+
+
+class Library:
+    """The saved states and the way to open books. One book is prepared at a time."""
+
+    def __init__(
+        self,
+        locations: Locations,
+        settings: Settings,
+        backend: Backend,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.states = States(locations.states)
+        self.settings = settings
+        self._documents = locations.cache / "documents"
+        self._backend = backend
+        self._clock = clock
+        self._timer = timer
+        self._stopping = threading.Event()
+        self._reader: Reader | None = None
+
+    def stop(self) -> None:
+        """End a running `prepare` soon, keeping what was read. Safe from a signal handler or another thread."""
+        self._stopping.set()
+        if self._reader is not None:
+            self._reader.stop()
+
+    def prepare(self, path: Path, options: Options | None = None) -> Iterator[PrepareEvent]:
+        """Open the book at `path`; the last event is `Ready`.
+
+        Raises the errors of `cagchat.errors`, and `Stopped` after `stop`.
+        """
+        self._stopping.clear()
+        job = self._job(path, options or Options())
+        book = yield from self._restore(job, locked=False)
+        if book is None:
+            book = yield from self._read(job)
+        if book.manifest.state is not None:
+            job.folder.touch()
+        yield from self._over_budget()
+        yield Ready(book)
+
+    # -- what the book and its state are ---------------------------------------------------------------------------
+
+    def _job(self, path: Path, options: Options) -> Job:
+        content = documents.read(path)
+        model = self._backend.model(self.settings)
+        title, digest, document = self._identify(path, content)
+        # What a reader would call "this book with this model and these settings"; the key checks the rest.
+        parts = (digest, model.path.name, self.settings.kv_type, "truncated" if options.truncate else "whole")
+        folder = self.states.folder(title, "\n".join(parts))
+        return Job(path.expanduser().absolute(), content, title, digest, document, model, folder, options)
+
+    def _identify(self, path: Path, content: bytes) -> tuple[str, str, Document | None]:
+        """Return the book's title and digest, remembered by the bytes of its file so that reopening parses nothing."""
+        known = self._documents / f"{xxhash.xxh3_128_hexdigest(content)}-{LOADER_VERSION}.json"
+        try:
+            sheet = json.loads(known.read_bytes())
+            return str(sheet["title"]), str(sheet["digest"]), None
+        except (OSError, ValueError, TypeError, KeyError):
+            document = documents.parse(content, str(path))
+            private_folder(known.parent)
+            write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
+            return document.title, document.digest, document
+
+    def _key(self, job: Job, tokens: array[int]) -> StateKey:
+        rope = RopeSettings()
+        return StateKey(
+            format_version=FORMAT_VERSION,
+            prompt_version=PROMPT_VERSION,
+            model_weights=job.model.tensor_digest,
+            model_metadata=job.model.meaning_digest,
+            chat_template=xxhash.xxh3_128_hexdigest(job.model.chat_template.encode()),
+            instructions=xxhash.xxh3_128_hexdigest((self.settings.instructions.strip() or INSTRUCTIONS).encode()),
+            token_ids=digest_of(tokens),
+            n_tokens=len(tokens),
+            kv_type=self.settings.kv_type,
+            flash_attention=True,
+            yarn_factor=rope.yarn_factor,
+            yarn_original_context=rope.yarn_original_context,
+            rotated_kv=rotated(self.settings.kv_type),
+        )
+
+    def _trusted(self, job: Job) -> Manifest:
+        """Return the folder's manifest if its state may be used. Raises `StateDamaged` or `StateMismatch`."""
+        manifest = job.folder.manifest()
+        problem = mismatch(manifest.key, self._key(job, job.folder.tokens()))
+        if problem is not None:
+            raise problem
+        return manifest
+
+    def _engine_settings(self, n_tokens: int, model: ModelFacts) -> EngineSettings:
+        return EngineSettings(
+            model=model.path,
+            n_context=context_for(n_tokens, self.settings.chat_tokens, model.context_length),
+            n_batch=self.settings.batch,
+            kv_type=self.settings.kv_type,
+            threads=self.settings.threads,
+            gpu_layers=self.settings.gpu_layers,
+        )
+
+    # -- restoring -------------------------------------------------------------------------------------------------
+
+    def _restore(self, job: Job, *, locked: bool) -> Preparing:
+        """Open a sealed state; None when the book has to be read.
+
+        Only who holds the lock may set a folder aside: without it, another process may be reading into it.
+        """
+        if not job.folder.exists():
+            return None
+        try:
+            manifest = self._trusted(job)
+            if manifest.state is None:
+                return None
+            return (yield from self._open_sealed(job, manifest))
+        except (StateDamaged, StateMismatch) as problem:
+            if not job.options.reread:
+                raise
+            if locked:
+                aside = job.folder.set_aside(problem.message)
+                yield Notice(f"{problem.message} It is set aside as {aside.name}, and the book is read again.")
+            return None
+
+    def _open_sealed(self, job: Job, manifest: Manifest) -> Preparing:
+        notices: list[str] = []
+        engine = self._backend.open_engine(self._engine_settings(manifest.n_tokens, job.model), notices.append)
+        try:
+            restored = restore(engine, job.folder, manifest.state, manifest.probe)
+            build = engine.info.build
+        except EngineDied as died:
+            sentence = self._backend.crashed(engine, died)
+            engine.close()
+            if not sentence:
+                raise
+            yield Notice(sentence)
+            return (yield from self._open_sealed(job, manifest))
+        except BaseException:
+            engine.close()
+            raise
+        if build != manifest.build:
+            manifest = replace(manifest, build=build)
+            job.folder.write_manifest(manifest)
+            notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
+        for sentence in notices:
+            yield Notice(sentence)
+        book = OpenBook(job.folder, manifest, engine, self._backend)
+        book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
+        yield restored
+        return book
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
+        private_folder(self.states.root)
+        lock = yield from self._acquire(job)
+        try:
+            with _named_holder(job.folder):
+                return (yield from self._read_locked(job))
+        finally:
+            lock.release()
+
+    def _acquire(self, job: Job) -> Generator[PrepareEvent, None, BaseFileLock]:
+        """Take the lock of the book's folder, saying so when another process holds it."""
+        from filelock import FileLock, Timeout  # 70 ms: only when a book is read
+
+        lock = FileLock(job.folder.lock_path, mode=0o600)
+        told = False
+        while True:
+            try:
+                lock.acquire(timeout=WAIT_STEP_S if told else 0)
+                return lock
+            except Timeout:
+                if not told:
+                    yield Waiting(job.title, holder(job.folder))
+                    told = True
+                if self._stopping.is_set():
+                    raise Stopped("Stopped while waiting.", "The other process goes on reading.") from None
+
+    def _read_locked(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
+        book = yield from self._restore(job, locked=True)  # the process that was waited for may have sealed it
+        if book is not None:
+            return book
+        if job.folder.exists():
+            manifest, tokens = job.folder.manifest(), job.folder.tokens()
+        else:
+            manifest, tokens = yield from self._begin(job)
+        settings = self._engine_settings(len(tokens), job.model)
+        yield Planned(manifest.book.title, len(tokens), settings.n_context, manifest.model_name, settings.kv_type)
+        return (yield from self._read_with_engine(job, manifest, tokens, settings))
+
+    def _begin(self, job: Job) -> Generator[PrepareEvent, None, tuple[Manifest, array[int]]]:
+        """Tokenise the book and write down what is about to be read."""
+        document = job.parsed()
+        for note in document.notes:
+            yield Notice(note)
+        with closing(self._backend.open_tokenizer(job.model.path)) as tokenizer:
+            words = tokenizer.vocabulary
+            pieces = frame(
+                job.model.chat_template,
+                bos=words.bos_text,
+                eos=words.eos_text,
+                add_bos=words.add_bos,
+                instructions=self.settings.instructions,
+            )
+            prefix = tokenize_prefix(pieces, [document.text[s.start : s.end] for s in document.sections], tokenizer)
+        if pieces.notice:
+            yield Notice(pieces.notice)
+        fitted = fit(prefix, job, self.settings.chat_tokens)
+        if len(fitted.tokens) < len(prefix.tokens):
+            left_out = len(prefix.tokens) - len(fitted.tokens)
+            yield Notice(f"Only the beginning fits: the last {left_out:,} tokens of the book are left out.")
+        manifest = Manifest(
+            key=self._key(job, fitted.tokens),
+            model_name=job.model.name,
+            model_path=str(job.model.path),
+            memory="",
+            build="",
+            frame=pieces,
+            n_head=fitted.n_head,
+            book=BookRecord(
+                title=document.title,
+                author=document.author,
+                path=str(job.path),
+                digest=job.digest,
+                kind=document.kind,
+                n_characters=len(document.text),
+                sections=tuple((s.title, s.start, s.end, s.level) for s in document.sections),
+                section_tokens=fitted.section_ends,
+                truncated=len(fitted.tokens) < len(prefix.tokens),
+            ),
+            created_at=self._clock(),
+        )
+        job.folder.create(document.text, fitted.tokens)
+        job.folder.write_manifest(manifest)
+        return manifest, fitted.tokens
+
+    def _read_with_engine(
+        self, job: Job, manifest: Manifest, tokens: array[int], settings: EngineSettings
+    ) -> Generator[PrepareEvent, None, OpenBook]:
+        notices: list[str] = []
+        engine = self._backend.open_engine(settings, notices.append)
+        try:
+            info = engine.info
+            for sentence in notices:
+                yield Notice(sentence)
+            self._reader = reader = Reader(
+                self.states,
+                job.folder,
+                replace(manifest, memory=info.memory, build=info.build),
+                engine,
+                checkpoint_share=self.settings.checkpoint_share,
+                most_boundaries=self.settings.boundaries,
+                timer=self._timer,
+            )
+            if self._stopping.is_set():
+                reader.stop()
+            yield from reader.read(tokens)
+        except EngineDied as died:
+            sentence = self._backend.crashed(engine, died)
+            engine.close()
+            if sentence:
+                yield Notice(sentence)
+                return (yield from self._read_with_engine(job, job.folder.manifest(), tokens, settings))
+            died.hint = f"Run the same command again: it goes on at token {job.folder.manifest().position:,}."
+            raise
+        except BaseException:
+            engine.close()
+            raise
+        finally:
+            self._reader = None
+        book = OpenBook(job.folder, reader.manifest, engine, self._backend)
+        book.just_read = True
+        return book
+
+    def _over_budget(self) -> Iterator[PrepareEvent]:
+        budget = self.settings.disk_budget_gb * 1e9
+        taken = sum(folder.size_bytes() for folder in (*self.states.all(), *self.states.aside()))
+        if taken > budget:
+            yield Notice(
+                f"Saved states take {size(taken)}, more than the budget of {size(int(budget))}: "
+                "`cagchat library prune` deletes those not used for longest."
+            )
+
+
+def context_for(n_tokens: int, chat_tokens: int, trained: int) -> int:
+    """Return the context to allocate for a prefix and a chat about it, in tokens.
+
+    The chat's room shrinks to what the model was trained for (`trained`, 0 for unknown).
+    """
+    wanted = -(-(n_tokens + chat_tokens) // CONTEXT_STEP) * CONTEXT_STEP
+    return min(wanted, trained) if trained else wanted
+
+
+def fit(prefix: Prefix, job: Job, chat_tokens: int) -> Prefix:
+    """Return the prefix if it leaves room for a chat, or its beginning when that was asked for.
+
+    Raises `BookTooLong` saying by how much, and what would hold it.
+    """
+    trained = job.model.context_length
+    room = min(LEAST_CHAT_TOKENS, chat_tokens)
+    excess = len(prefix.tokens) + room - trained
+    if not trained or excess <= 0:
+        return prefix
+    if job.options.truncate and trained - chat_tokens > prefix.n_head:
+        return truncate(prefix, trained - chat_tokens)
+    needed = len(prefix.tokens) + room
+    raise BookTooLong(
+        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.name} holds {trained:,} with {room:,} of them kept "
+        f"for the chat: {excess:,} too many.",
+        f"Choose a model whose context is {needed:,} or more (--model PATH), or read only the beginning (--truncate).",
+    )
+
+
+def holder(folder: StateFolder) -> int:
+    """Return the number of the process that reads a book now, 0 when it did not say."""
+    try:
+        return int(_holder_path(folder).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+@contextmanager
+def _named_holder(folder: StateFolder) -> Iterator[None]:
+    path = _holder_path(folder)
+    write_bytes(path, str(os.getpid()).encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _holder_path(folder: StateFolder) -> Path:
+    return folder.lock_path.with_suffix(".pid")

@@ -1,0 +1,132 @@
+"""A book that is open: a restored state in a running engine, its text, and the pieces of its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cagchat.documents import Document, Section
+from cagchat.engine.backend import Backend
+from cagchat.engine.protocol import BOOK, Engine, Probe, Span, Transfer
+from cagchat.errors import EngineDied, StateDamaged
+from cagchat.events import Restored
+from cagchat.files import partial_path, publish, storage_errors
+from cagchat.prompt import FramedTokens, tokenize_frame
+from cagchat.states.manifest import Manifest, StateFile
+from cagchat.states.store import StateFolder
+
+PROBE_TOP = 8
+# Between builds and processors the same state gives logits that differ by a few tenths; a wrong RoPE setting, another
+# quantisation or shifted rows give whole units.
+PROBE_TOLERANCE = 0.5
+
+Notify = Callable[[str], None]
+
+
+class OpenBook:
+    """A book ready to be asked. One owner calls it; `cancel` may be called from anywhere.
+
+    When the engine's process dies, `revive` starts another and restores the state; nothing on disk changes.
+    """
+
+    def __init__(self, folder: StateFolder, manifest: Manifest, engine: Engine, backend: Backend) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.engine = engine
+        self.settings = engine.settings
+        self._backend = backend
+        self._pieces: FramedTokens | None = None
+        self._document: Document | None = None
+        self._last_transfer: Transfer | None = None
+        self.just_read = False
+
+    @property
+    def n_tokens(self) -> int:
+        """The length of the cached prefix: where every chat begins."""
+        return self.manifest.n_tokens
+
+    @property
+    def document(self) -> Document:
+        """The book's text and sections, as they were read; loaded from the state's folder when first asked for."""
+        if self._document is None:
+            book = self.manifest.book
+            sections = tuple(Section(title, start, end, level) for title, start, end, level in book.sections)
+            self._document = Document(book.title, self.folder.text(), sections, book.kind, book.author)
+        return self._document
+
+    @property
+    def pieces(self) -> FramedTokens:
+        """The prompt's pieces around questions, as token ids."""
+        if self._pieces is None:
+            self._pieces = tokenize_frame(self.manifest.frame, self.engine)
+        return self._pieces
+
+    def restored(self, transfer: Transfer) -> None:
+        """Note a restore, for the next answer's proof."""
+        self._last_transfer = transfer
+
+    def take_evidence(self) -> tuple[list[Span], Transfer | None, bool]:
+        """Return what was evaluated and restored since the last call, and whether this run was reading the book."""
+        transfer, self._last_transfer = self._last_transfer, None
+        reading, self.just_read = self.just_read, False
+        return self.engine.take_spans(), transfer, reading
+
+    def revive(self, died: EngineDied, notify: Notify) -> Restored:
+        """Start a new engine in place of one that died and restore the book into it."""
+        if sentence := self._backend.crashed(self.engine, died):
+            notify(sentence)
+        self.engine.close()
+        self.engine = self._backend.open_engine(self.settings, notify)
+        restored = restore(self.engine, self.folder, self.manifest.state, self.manifest.probe)
+        self.restored(Transfer(restored.size_bytes, restored.elapsed_s))
+        return restored
+
+    def cancel(self) -> None:
+        """Stop the answer that is being made; what was made is kept."""
+        self.engine.cancel()
+
+    def close(self) -> None:
+        """End the engine."""
+        self.engine.close()
+
+
+def restore(engine: Engine, folder: StateFolder, file: StateFile | None, recorded: Probe | None) -> Restored:
+    """Load a state or checkpoint into the book's sequence, checked and proved by its probe, and mark its end.
+
+    Raises `StateDamaged` when bytes or layout are not what was written or the probe's logits are not those recorded.
+    """
+    if file is None or recorded is None:
+        raise StateDamaged(f"{folder.name} has no saved state.", "Read the book with `cagchat read`.")
+    path = folder.path / file.name
+    transfer = engine.restore(BOOK, path, file.blob)
+    found = engine.probe(BOOK, recorded.token, PROBE_TOP)
+    if not agrees(recorded, found):
+        raise StateDamaged(f"{path} gives other logits than when it was saved.", "The book has to be read again.")
+    engine.mark(BOOK)
+    return Restored(file.blob.n_tokens, transfer.size_bytes, transfer.elapsed_s, exact=found == recorded)
+
+
+def agrees(recorded: Probe, found: Probe) -> bool:
+    """Tell whether two probes can come from the same state, on another processor or build perhaps.
+
+    The largest logit of one must be among the other's top, and those that both list must nearly agree.
+    """
+    before, now = dict(recorded.top), dict(found.top)
+    common = before.keys() & now.keys()
+    if recorded.token != found.token or 2 * len(common) < len(before):
+        return False
+    if recorded.top[0][0] not in now:
+        return False
+    return all(abs(before[token] - now[token]) <= PROBE_TOLERANCE for token in common)
+
+
+def save(engine: Engine, folder: StateFolder, kind: str) -> tuple[StateFile, Transfer]:
+    """Write the book's sequence as "state" or "checkpoint": beside, verified, synced, renamed."""
+    name = f"{kind}-{engine.length(BOOK)}.bin"
+    partial = partial_path(folder.path / name)
+    try:
+        blob, transfer = engine.save(BOOK, partial)
+        publish(partial, folder.path / name)
+    finally:
+        with storage_errors(partial):
+            partial.unlink(missing_ok=True)
+    return StateFile(name, blob), transfer

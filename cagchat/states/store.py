@@ -1,0 +1,259 @@
+"""The folders that saved states live in: naming, finding, setting aside, deleting.
+
+states/moby-dick-3f9a0c21d4e5/     manifest.json  book.txt  tokens.bin  state-<position>.bin
+                                   checkpoint-<position>.bin  boundary-<position>.bin  used
+states/moby-dick-3f9a0c21d4e5.lock                held by the process that reads the book
+states/moby-dick-3f9a0c21d4e5.aside-1             what could not be trusted, and why (reason.txt)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from cagchat.errors import CagchatError, StateDamaged, StateError, UsageError
+from cagchat.files import is_leftover, private_folder, storage_error, storage_errors, write_bytes
+from cagchat.states import manifest as manifests
+from cagchat.states.manifest import Manifest
+
+SLUG_LENGTH = 40
+DIGEST_LENGTH = 12
+ASIDE = ".aside-"
+DELETING = ".deleting-"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """One state's folder. `path` need not exist yet."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name: what `cagchat library` calls the state."""
+        return self.path.name
+
+    @property
+    def manifest_path(self) -> Path:
+        """The source of truth about the folder."""
+        return self.path / "manifest.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """Beside the folder, because the folder itself may be set aside while the lock is held."""
+        return self.path.with_name(f"{self.name}.lock")
+
+    @property
+    def book_path(self) -> Path:
+        """The book's text, UTF-8."""
+        return self.path / "book.txt"
+
+    @property
+    def tokens_path(self) -> Path:
+        """The cached prefix's token ids: 32-bit little-endian integers."""
+        return self.path / "tokens.bin"
+
+    def exists(self) -> bool:
+        """Tell whether there is anything in it."""
+        return self.manifest_path.exists()
+
+    def manifest(self) -> Manifest:
+        """Read the manifest. Raises `StateDamaged`."""
+        return manifests.read(self.manifest_path)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest in one step."""
+        manifests.write(self.manifest_path, manifest)
+
+    def create(self, text: str, tokens: array[int]) -> None:
+        """Make the folder with the book's text and token ids; the manifest comes after them."""
+        private_folder(self.path)
+        write_bytes(self.book_path, text.encode("utf-8", "replace"))
+        write_bytes(self.tokens_path, token_bytes(tokens))
+
+    def text(self) -> str:
+        """Return the book's text."""
+        try:
+            return self.book_path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StateDamaged(f"{self.book_path} cannot be read.", "Read the book again.") from error
+
+    def tokens(self) -> array[int]:
+        """Return the cached prefix's token ids. Raises `StateDamaged` when the file is missing or cut."""
+        try:
+            content = self.tokens_path.read_bytes()
+        except OSError as error:
+            raise StateDamaged(f"{self.tokens_path} cannot be read.", "Read the book again.") from error
+        if len(content) % 4:
+            raise StateDamaged(f"{self.tokens_path} is cut short.", "Read the book again.")
+        tokens = array("i")
+        tokens.frombytes(content)
+        if sys.byteorder == "big":
+            tokens.byteswap()
+        return tokens
+
+    def touch(self) -> None:
+        """Note that the state was used now; `prune` goes by it."""
+        used = self.path / "used"
+        with storage_errors(used):
+            used.touch(mode=0o600)
+            os.utime(used)
+
+    def used_at(self) -> float:
+        """Return when the state was last used, seconds since 1970."""
+        for path in (self.path / "used", self.manifest_path, self.path):
+            try:
+                return path.stat().st_mtime
+            except OSError:
+                continue
+        return 0.0
+
+    def size_bytes(self) -> int:
+        """Return what the folder takes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    def drop_files(self, keep: set[str]) -> None:
+        """Delete state files (states, checkpoints, boundaries) that are not in `keep`, and what dead writers left."""
+        for file in self.path.iterdir():
+            ours = file.suffix == ".bin" and file.name.startswith(("state-", "checkpoint-", "boundary-"))
+            if (ours and file.name not in keep) or is_leftover(file):
+                file.unlink(missing_ok=True)
+
+    def set_aside(self, reason: str) -> Path:
+        """Rename the folder out of the way, with the reason in it; nothing is deleted. Return its new path."""
+        number = 1
+        while (target := self.path.with_name(f"{self.name}{ASIDE}{number}")).exists():
+            number += 1
+        with storage_errors(self.path):
+            self.path.rename(target)
+            with contextlib.suppress(CagchatError):  # a full disk must not keep a bad state in use
+                write_bytes(target / "reason.txt", f"{reason}\n".encode())
+        return target
+
+
+class States:
+    """All saved states of this user."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, title: str, identity: str) -> StateFolder:
+        """Return the folder for a book, model and settings; `identity` is everything that tells them apart."""
+        digest = xxhash.xxh3_128_hexdigest(identity.encode())[:DIGEST_LENGTH]
+        return StateFolder(self.root / f"{slug(title)}-{digest}")
+
+    def all(self) -> list[StateFolder]:
+        """Return every state folder, last used first; those set aside are not among them."""
+        folders = [f for f in self._folders() if ASIDE not in f.name]
+        return sorted(folders, key=lambda folder: (-folder.used_at(), folder.name))
+
+    def aside(self) -> list[StateFolder]:
+        """Return the folders that were set aside."""
+        return sorted((f for f in self._folders() if ASIDE in f.name), key=lambda folder: folder.name)
+
+    def _folders(self) -> Iterator[StateFolder]:
+        if self.root.is_dir():
+            for path in self.root.iterdir():
+                if path.is_dir() and not path.name.startswith("."):
+                    yield StateFolder(path)
+
+    def find(self, name: str) -> StateFolder:
+        """Return the state that `name` means: a book's path, its title, or a unique beginning of title or folder name.
+
+        Raises `StateError` listing the candidates when none or several fit.
+        """
+        known = [(folder, title_and_path(folder)) for folder in self.all()]
+        wanted = fold(name)
+        path = str(Path(name).expanduser().absolute())
+        ways = (
+            [folder for folder, _ in known if folder.name == name],
+            [folder for folder, (_, source) in known if source and source == path],
+            [folder for folder, (title, _) in known if fold(title) == wanted],
+            [folder for folder, (title, _) in known if fold(title).startswith(wanted) or folder.name.startswith(name)],
+        )
+        for found in ways:
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(folder.name for folder in found)
+                raise StateError(f"{name} could be several saved books: {names}.", "Give one of these names in full.")
+        hint = "`cagchat library` lists what has been read." if known else "Read one with `cagchat read BOOK`."
+        raise StateError(f"No saved book is called {name}.", hint)
+
+    def delete(self, folder: StateFolder) -> int:
+        """Delete a state with everything in it and return how many bytes that freed.
+
+        Refused while another process reads the book.
+        """
+        from filelock import FileLock, Timeout
+
+        size = folder.size_bytes()
+        lock = FileLock(folder.lock_path, timeout=0, mode=0o600)
+        try:
+            with lock, storage_errors(folder.path):
+                # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
+                folder.path.rename(folder.path.with_name(f"{DELETING}{folder.name}"))
+                self.finish_deleting()
+        except Timeout:
+            raise UsageError(
+                f"{folder.name} is being read by another process.", "Stop that one first, then delete."
+            ) from None
+        folder.lock_path.unlink(missing_ok=True)
+        return size
+
+    def finish_deleting(self) -> None:
+        """Delete what a process that was killed while deleting has left."""
+        for path in self.root.glob(f"{DELETING}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk under the states still takes."""
+        private_folder(self.root)
+        try:
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise storage_error(error, self.root) from error
+
+
+def title_and_path(folder: StateFolder) -> tuple[str, str]:
+    """Return a state's book title and source path, empty when its manifest cannot be read."""
+    try:
+        book = folder.manifest().book
+    except StateDamaged:
+        return "", ""
+    return book.title, book.path
+
+
+def slug(title: str) -> str:
+    """Return a title as a folder name: ASCII letters, digits and dashes."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:SLUG_LENGTH].strip("-") or "book"
+
+
+def fold(text: str) -> str:
+    """Return a text for comparison: without case, accents and runs of spaces."""
+    plain = unicodedata.normalize("NFKD", text)
+    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).casefold().split())
+
+
+def token_bytes(tokens: array[int]) -> bytes:
+    """Return token ids as 32-bit little-endian integers."""
+    if sys.byteorder == "big":
+        tokens = tokens[:]
+        tokens.byteswap()
+    return tokens.tobytes()
+
+
+def digest_of(tokens: array[int]) -> str:
+    """Return the xxh3_128 digest of token ids, as a state's key records it."""
+    return str(xxhash.xxh3_128_hexdigest(token_bytes(tokens)))
