@@ -189,7 +189,8 @@ class Conversation:
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
-        bodies = [(turn.number, self._body_of(turn)) for turn in self.turns() if turn.number < number]
+        turns = [turn for turn in self.turns() if turn.number < number and (turn.tokens or turn.answer)]
+        bodies = [(turn.number, self._body_of(turn)) for turn in turns]
         self.book.engine.fork(BOOK, CHAT)
         self._placed = []
         self._loaded = True

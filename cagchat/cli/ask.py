@@ -1,0 +1,147 @@
+"""`cagchat ask`: one question, the answer on stdout, the proof on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from cagchat.cli.options import add_answering, add_book, add_engine
+
+if TYPE_CHECKING:
+    from cagchat.cli.app import App
+    from cagchat.conversation import AskOptions, Conversation
+    from cagchat.events import Answered
+    from cagchat.opened import OpenBook
+    from cagchat.settings import Settings
+
+STOPPED = 130
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_book(parser)
+    parser.add_argument(
+        "question", metavar="QUESTION", nargs="?", help="the question; - or nothing reads it from stdin"
+    )
+    chat = parser.add_mutually_exclusive_group()
+    chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
+    chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    add_answering(parser)
+    add_engine(parser)
+
+
+def run(app: App, args: argparse.Namespace) -> int:
+    """Prepare the book if needed and answer."""
+    from cagchat.cli.books import book_path, session_to_continue
+    from cagchat.cli.progress import prepare
+    from cagchat.conversation import Conversation
+    from cagchat.library import Options
+
+    question = read_question(args.question)
+    book = prepare(app.library, book_path(app, args.book), Options(truncate=args.truncate, reread=args.reread))
+    try:
+        session = session_to_continue(app, book, args.session, args.go_on)
+        conversation = Conversation(book, app.sessions, session)
+        answered, notices = stream(conversation, question, ask_options(app.settings), quiet=args.json)
+        if args.json:
+            print(json.dumps(as_object(book, question, answered, notices), ensure_ascii=False, indent=2))
+        return STOPPED if answered.status == "stopped" else 0
+    finally:
+        book.close()
+
+
+def read_question(given: str | None) -> str:
+    """Return the question from the command line or from stdin. Raises `UsageError` when there is none."""
+    from cagchat.errors import UsageError
+
+    if given not in (None, "-"):
+        question = given or ""
+    elif sys.stdin is None or (given is None and sys.stdin.isatty()):
+        raise UsageError("There is no question.", 'Ask one: cagchat ask BOOK "question".')
+    else:
+        question = sys.stdin.read()
+    if not question.strip():
+        raise UsageError("The question is empty.", 'Ask one: cagchat ask BOOK "question".')
+    return question
+
+
+def ask_options(settings: Settings) -> AskOptions:
+    """Return the settings that are about answering."""
+    from cagchat.conversation import AskOptions
+    from cagchat.engine.protocol import Sampling
+
+    sampling = Sampling(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        repeat_penalty=settings.repeat_penalty,
+        presence_penalty=settings.presence_penalty,
+        seed=settings.seed,
+    )
+    return AskOptions(sampling, max_tokens=settings.max_tokens, thinking=settings.thinking)
+
+
+def stream(
+    conversation: Conversation, question: str, options: AskOptions, *, quiet: bool = False
+) -> tuple[Answered, list[str]]:
+    """Ask, print the answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
+    from cagchat.cli.app import say
+    from cagchat.cli.interrupt import on_interrupt
+    from cagchat.events import Answer, Answered, HistoryRead, Notice, Thinking
+
+    notices: list[str] = []
+    begun = False
+    with on_interrupt(conversation.stop):
+        for event in conversation.ask(question, options):
+            match event:
+                case Answer(text):
+                    # Models like to begin with blank lines; the record is stripped too.
+                    shown = text if begun else text.lstrip()
+                    begun = begun or bool(shown)
+                    if not quiet:
+                        print(shown, end="", flush=True)
+                case Thinking(text):
+                    if not quiet:
+                        print(text, end="", file=sys.stderr, flush=True)
+                case Notice(text):
+                    notices.append(text)
+                    say(text)
+                case HistoryRead():
+                    continue
+                case Answered():
+                    if not quiet:
+                        print(flush=True)
+                        if event.status == "stopped":
+                            say("(stopped; kept as it is)")
+                        say(event.proof.line())
+                    return event, notices
+    raise AssertionError("ask ends with Answered")
+
+
+def as_object(book: OpenBook, question: str, answered: Answered, notices: list[str]) -> dict[str, object]:
+    """Return everything about one answer, for `--json`."""
+    manifest = book.manifest
+    return {
+        "book": {
+            "title": manifest.book.title,
+            "author": manifest.book.author,
+            "path": manifest.book.path,
+            "digest": manifest.book.digest,
+            "state": book.folder.name,
+            "truncated": manifest.book.truncated,
+        },
+        "model": {"name": manifest.model_name, "path": manifest.model_path, "kv_type": manifest.key.kv_type},
+        "session": answered.session_id,
+        "turn": answered.number,
+        "question": question.strip(),
+        "answer": answered.answer,
+        "thinking": answered.thinking,
+        "status": answered.status,
+        "proof": answered.proof.as_dict(),
+        "proof_line": answered.proof.line(),
+        "notices": notices,
+    }

@@ -1,0 +1,52 @@
+"""Find the book that a command line names, and the chat about it to continue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cagchat.errors import SessionError, StateError
+
+if TYPE_CHECKING:
+    from cagchat.cli.app import App
+    from cagchat.opened import OpenBook
+    from cagchat.sessions.session import Session
+
+
+def book_path(app: App, name: str) -> Path:
+    """Return the file of a book given by path, or by title or unique beginning of one that has been read.
+
+    A name that is neither is returned as a path, so that the error says what is missing.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    try:
+        recorded = app.library.states.find(name).manifest().book.path
+    except StateError:
+        return path
+    return Path(recorded)
+
+
+def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool) -> Session | None:
+    """Return the chat that `--session` names, or with `-c` the last one about the book; None for a new one.
+
+    Raises `SessionError` when there is none, or when it is about another book.
+    """
+    digest = book.manifest.book.digest
+    if name:
+        session = app.sessions.find(name)
+        if session.book_digest != digest:
+            raise SessionError(
+                f"The chat {session.id} is about {session.book_title}, not about {book.manifest.book.title}.",
+                "`cagchat sessions list` shows which chat is about which book.",
+            )
+        return session
+    if not go_on:
+        return None
+    latest = app.sessions.latest(digest)
+    if latest is None:
+        raise SessionError(
+            f"There is no chat about {book.manifest.book.title} to go on with.", "Leave out -c to begin one."
+        )
+    return latest

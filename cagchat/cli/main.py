@@ -1,0 +1,119 @@
+"""The `cagchat` command: parse, dispatch, and turn every error into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cagchat import __version__
+
+if TYPE_CHECKING:
+    from cagchat.cli.app import App
+
+# Only the module of the command that is used is imported: `cagchat --help` takes 40 ms, all of them 120.
+COMMANDS = {
+    "open": "chat about a book",
+    "ask": "ask one question: the answer on stdout, everything else on stderr",
+    "read": "read a book and keep its state, to ask later",
+    "library": "list, inspect, verify and delete what has been read",
+    "sessions": "list, show, search, export, rename and delete chats",
+    "config": "show and change settings",
+    "doctor": "show what was found on this machine, and what is wrong with it",
+    "demo": "read a short story with a small model and ask it three questions",
+    "bench": "measure restore, prefill and decode side by side with other ways",
+    "completion": "print the completion script for bash, zsh or fish",
+}
+DESCRIPTION = "Chat with a whole book: a local model reads it once, its KV cache stays on disk, answers come at once."
+EPILOG = """\
+examples:
+  cagchat demo                                  see it work
+  cagchat read novel.txt                        read it once; Ctrl-C keeps what is read
+  cagchat ask novel.txt "Who is Dolokhov?"      ask it, now and for ever after
+  cagchat ask novel.txt -c "And his mother?"    go on with the last chat about it
+"""
+STOPPED = 130
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser with every command, or with the options of `only` one of them filled in."""
+    parser = argparse.ArgumentParser(
+        prog="cagchat",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cagchat {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if only is None or only == name:
+            importlib.import_module(f"cagchat.cli.{name}").configure(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(build_parser())
+    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    parser = build_parser(only=wanted)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a parsed command inside the outer border: no traceback reaches a user."""
+    from cagchat.cli.app import App, complain
+    from cagchat.errors import CagchatError
+
+    try:
+        with App.from_arguments(args) as app:
+            return dispatch(app, args)
+    except CagchatError as error:
+        complain(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("Stopped.", "")
+        return STOPPED
+    except BrokenPipeError:
+        # Whoever read stdout has gone; the interpreter must not try to flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # the outer border
+        return crash(error)
+
+
+def dispatch(app: App, args: argparse.Namespace) -> int:
+    """Call the command's own module."""
+    code = importlib.import_module(f"cagchat.cli.{args.command}").run(app, args)
+    assert isinstance(code, int)
+    return code
+
+
+def crash(error: Exception) -> int:
+    """Write down a defect of ours for a report, without showing a traceback to a reader."""
+    import traceback
+
+    from cagchat.cli.app import complain
+    from cagchat.files import write_bytes
+    from cagchat.locations import locate
+
+    path = locate().logs / "crash.txt"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_bytes(path, "".join(traceback.format_exception(error)).encode())
+        hint = f"The details are in {path}; please report them."
+    except Exception:  # while reporting one defect no second one may show
+        hint = "Please report it."
+    complain(f"cagchat met an error of its own: {type(error).__name__}: {error}.", hint)
+    return 1
