@@ -295,7 +295,7 @@ class Library:
             yield Notice(f"Only the beginning fits: the last {left_out:,} tokens of the book are left out.")
         manifest = Manifest(
             key=self._key(job, fitted.tokens),
-            model_name=job.model.name,
+            model_name=job.model.path.stem,
             model_path=str(job.model.path),
             memory="",
             build="",
@@ -389,7 +389,7 @@ def fit(prefix: Prefix, job: Job, chat_tokens: int) -> Prefix:
         return truncate(prefix, trained - chat_tokens)
     needed = len(prefix.tokens) + room
     raise BookTooLong(
-        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.name} holds {trained:,} with {room:,} of them kept "
+        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,} with {room:,} of them kept "
         f"for the chat: {excess:,} too many.",
         f"Choose a model whose context is {needed:,} or more (--model PATH), or read only the beginning (--truncate).",
     )

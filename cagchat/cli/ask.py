@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from cagchat.cli.options import add_answering, add_book, add_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cagchat.cli.app import App
     from cagchat.conversation import AskOptions, Conversation
-    from cagchat.events import Answered
+    from cagchat.events import Answered, AskEvent
     from cagchat.opened import OpenBook
     from cagchat.settings import Settings
 
@@ -45,7 +47,8 @@ def run(app: App, args: argparse.Namespace) -> int:
     try:
         session = session_to_continue(app, book, args.session, args.go_on)
         conversation = Conversation(book, app.sessions, session)
-        answered, notices = stream(conversation, question, ask_options(app.settings), quiet=args.json)
+        events = conversation.ask(question, ask_options(app.settings))
+        answered, notices = show(conversation, events, quiet=args.json)
         if args.json:
             print(json.dumps(as_object(book, question, answered, notices), ensure_ascii=False, indent=2))
         return STOPPED if answered.status == "stopped" else 0
@@ -85,18 +88,16 @@ def ask_options(settings: Settings) -> AskOptions:
     return AskOptions(sampling, max_tokens=settings.max_tokens, thinking=settings.thinking)
 
 
-def stream(
-    conversation: Conversation, question: str, options: AskOptions, *, quiet: bool = False
-) -> tuple[Answered, list[str]]:
-    """Ask, print the answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
+def show(conversation: Conversation, events: Iterator[AskEvent], *, quiet: bool = False) -> tuple[Answered, list[str]]:
+    """Print an answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
     from cagchat.cli.app import say
     from cagchat.cli.interrupt import on_interrupt
-    from cagchat.events import Answer, Answered, HistoryRead, Notice, Thinking
+    from cagchat.events import Answer, Answered, Notice, Thinking
 
     notices: list[str] = []
     begun = False
     with on_interrupt(conversation.stop):
-        for event in conversation.ask(question, options):
+        for event in events:
             match event:
                 case Answer(text):
                     # Models like to begin with blank lines; the record is stripped too.
@@ -104,14 +105,11 @@ def stream(
                     begun = begun or bool(shown)
                     if not quiet:
                         print(shown, end="", flush=True)
-                case Thinking(text):
-                    if not quiet:
-                        print(text, end="", file=sys.stderr, flush=True)
+                case Thinking(text) if not quiet:
+                    print(text, end="", file=sys.stderr, flush=True)
                 case Notice(text):
                     notices.append(text)
                     say(text)
-                case HistoryRead():
-                    continue
                 case Answered():
                     if not quiet:
                         print(flush=True)

@@ -1,0 +1,135 @@
+"""`cagchat open`: a chat about a book, line by line on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from cagchat.cli.options import add_answering, add_book, add_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cagchat.cli.app import App
+    from cagchat.conversation import AskOptions, Conversation
+    from cagchat.events import AskEvent
+    from cagchat.opened import OpenBook
+
+HELP = """\
+  /again              answer the last question anew
+  /edit N QUESTION    ask QUESTION in place of question N, and go on from there
+  /turns              list this chat's questions with their numbers
+  /new                begin a new chat about the same book
+  /quit, Ctrl-D       leave; Ctrl-C stops an answer and keeps it
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_book(parser)
+    chat = parser.add_mutually_exclusive_group()
+    chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
+    chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    add_answering(parser)
+    add_engine(parser)
+
+
+def run(app: App, args: argparse.Namespace) -> int:
+    """Open the book and answer questions until the user leaves."""
+    from cagchat.cli.app import say
+    from cagchat.cli.ask import ask_options
+    from cagchat.cli.books import book_path, session_to_continue
+    from cagchat.cli.progress import prepare
+    from cagchat.conversation import Conversation
+    from cagchat.errors import UsageError
+    from cagchat.library import Options
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("`open` is a chat and needs a terminal.", 'Use `cagchat ask BOOK "question"` in scripts.')
+    book = prepare(app.library, book_path(app, args.book), Options(truncate=args.truncate, reread=args.reread))
+    try:
+        session = session_to_continue(app, book, args.session, args.go_on)
+        chat = Prompt(app, book, Conversation(book, app.sessions, session), ask_options(app.settings))
+        chat.greet()
+        chat.loop()
+        if chat.conversation.session is not None:
+            say(f'Go on with: cagchat open "{args.book}" --session {chat.conversation.session.id}')
+        return 0
+    finally:
+        book.close()
+
+
+class Prompt:
+    """Reads lines, answers questions and obeys the few commands that begin with a slash."""
+
+    def __init__(self, app: App, book: OpenBook, conversation: Conversation, options: AskOptions) -> None:
+        self.app = app
+        self.book = book
+        self.conversation = conversation
+        self.options = options
+
+    def greet(self) -> None:
+        """Say which book is open and how to get help, and show what was said before in a continued chat."""
+        print(f"{self.book.manifest.book.title}: {self.book.n_tokens:,} tokens in context. /help shows the commands.")
+        for turn in self.conversation.turns():
+            print(f"\n> {turn.question}\n{turn.answer}")
+
+    def loop(self) -> None:
+        """Prompt until the end of input or /quit."""
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives input() line editing and history
+
+        while True:
+            try:
+                line = input("\n> ").strip()
+            except EOFError:
+                print()
+                return
+            except KeyboardInterrupt:
+                print()
+                continue
+            if line in ("/quit", "/exit", "/q"):
+                return
+            if line:
+                self.answer(line)
+
+    def answer(self, line: str) -> None:
+        """Do what one line asks for; an error is shown and the chat goes on."""
+        from cagchat.cli.app import complain
+        from cagchat.cli.ask import show
+        from cagchat.errors import CagchatError
+
+        try:
+            events = self.command(line) if line.startswith("/") else self.conversation.ask(line, self.options)
+            if events is not None:
+                show(self.conversation, events)
+        except CagchatError as error:
+            complain(error.message, error.hint)
+
+    def command(self, line: str) -> Iterator[AskEvent] | None:
+        """Obey a command; return the events of those that answer."""
+        from cagchat.conversation import Conversation
+        from cagchat.errors import UsageError
+
+        name, _, rest = line.partition(" ")
+        match name:
+            case "/again":
+                return self.conversation.regenerate(self.options)
+            case "/edit":
+                number, _, question = rest.strip().partition(" ")
+                if not number.isdigit() or not question.strip():
+                    raise UsageError("/edit needs a number and a question.", "/edit 2 And who is his mother?")
+                return self.conversation.edit(int(number), question, self.options)
+            case "/turns":
+                for turn in self.conversation.turns():
+                    print(f"{turn.number:>3}  {turn.question}")
+            case "/new":
+                self.conversation = Conversation(self.book, self.app.sessions)
+                print("A new chat about the same book.")
+            case "/help":
+                print(HELP, end="")
+            case _:
+                raise UsageError(f"There is no command {name}.", "/help lists them.")
+        return None
