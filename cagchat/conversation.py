@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 from cagchat.engine.protocol import BOOK, CHAT, Finish, Sampling
-from cagchat.errors import CagchatError, ContextFull, EngineDied, EngineError, UsageError
+from cagchat.errors import CagchatError, ContextFull, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Thinking
 from cagchat.opened import OpenBook
 from cagchat.proof import Proof, prove
@@ -66,9 +66,11 @@ class Conversation:
         self._placed: list[Placed] = []
         self._loaded = False
         self._died: EngineDied | None = None
+        self._stopping = False
 
     def stop(self) -> None:
         """End the running answer; its text and its place in the context are kept."""
+        self._stopping = True
         self.book.cancel()
 
     def turns(self) -> list[Turn]:
@@ -79,28 +81,33 @@ class Conversation:
         """Answer a question; the last event is `Answered`.
 
         The question is recorded before anything can fail. Raises `EngineDied` when the engine's process ends: the
-        turn is recorded as failed with what was said, and the next question starts the engine anew.
+        turn is recorded as failed with what was said, and the next question starts the engine anew. Raises `Stopped`
+        when `stop` came before the answer had begun.
         """
-        question = question.strip()
-        if not question:
-            raise UsageError("The question is empty.", 'Ask something: cagchat ask BOOK "question".')
+        question = _checked(question)
+        self._stopping = False
         session = self._session()
         number = self._sessions.begin_turn(session.id, question)
         draft = _Draft(number)
         try:
-            yield from self._answer(draft, question, options)
+            answered = yield from self._answer(draft, question, options)
         except EngineDied as died:
             self._died, self._loaded = died, False
             self._finish(draft, "failed", {}, died.message)
             raise
-        except CagchatError as error:
-            self._finish(draft, "failed", {}, error.message)
+        except (Stopped, EngineCancelled) as stop:
             self._loaded = False  # whatever the context holds now, the record says what it should hold
+            self._finish(draft, "stopped", {}, "")
+            raise Stopped("Stopped before the answer began.", "Ask again when you like.") from stop
+        except CagchatError as error:
+            self._loaded = False
+            self._finish(draft, "failed", {}, error.message)
             raise
         except GeneratorExit:
-            self._finish(draft, "stopped", {}, "")
             self._loaded = False
+            self._finish(draft, "stopped", {}, "")
             raise
+        yield answered  # after the turn is settled: who stops listening now leaves nothing open
 
     def regenerate(self, options: AskOptions, number: int | None = None) -> Iterator[AskEvent]:
         """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
@@ -112,6 +119,7 @@ class Conversation:
         return self._again(self._turn(number), question, options)
 
     def _again(self, turn: Turn, question: str, options: AskOptions) -> Iterator[AskEvent]:
+        question = _checked(question)  # before anything is superseded
         session = self._session()
         self._sessions.supersede_from(session.id, turn.number)
         self._rewind_before(turn.number)
@@ -139,7 +147,7 @@ class Conversation:
 
     # -- the context -----------------------------------------------------------------------------------------------
 
-    def _answer(self, draft: _Draft, question: str, options: AskOptions) -> Iterator[AskEvent]:
+    def _answer(self, draft: _Draft, question: str, options: AskOptions) -> Generator[AskEvent, None, Answered]:
         if self._died is not None:
             notices: list[str] = []
             restored = self.book.revive(self._died, notices.append)
@@ -151,9 +159,10 @@ class Conversation:
         history = 0
         if not self._loaded:
             history += yield from self._load(draft.number)
+        self._still_wanted()
         body = pieces.body(engine.tokenize([question], special=False)[0], thinking=options.thinking)
         history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
-        opening = pieces.first_part(is_first=not self._placed)
+        opening = pieces.before(is_first=not self._placed)
         start = engine.length(CHAT)
         engine.mark(CHAT)
         draft.body = body
@@ -165,6 +174,7 @@ class Conversation:
         # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
         kept = finish.position - start - len(opening) - len(body)
         draft.body = body + draft.tokens[:kept]
+        draft.placed = True
         self._placed[-1].body = draft.body
         spans, transfer, reading = self.book.take_evidence()
         proof = prove(
@@ -185,7 +195,7 @@ class Conversation:
         elif finish.reason == "length":
             yield Notice(f"The answer reached its limit of {options.max_tokens:,} tokens (max_tokens).")
         status: Status = "stopped" if finish.reason == "cancelled" else "done"
-        yield from self._finished(draft, status, proof)
+        return self._finished(draft, status, proof)
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
@@ -206,19 +216,23 @@ class Conversation:
         for number, body in fitting:
             start = engine.length(CHAT)
             engine.mark(CHAT)
-            tokens = pieces.first_part(is_first=not self._placed) + body
+            tokens = pieces.before(is_first=not self._placed) + body
             for _ in engine.evaluate(CHAT, tokens):
-                pass
+                self._still_wanted()
             self._placed.append(Placed(number, start, body))
             count += len(tokens)
         if count:
             yield HistoryRead(len(fitting), count)
         return count
 
+    def _still_wanted(self) -> None:
+        if self._stopping:
+            raise Stopped("Stopped.")
+
     def _fitting(self, bodies: list[tuple[int, array[int]]]) -> list[tuple[int, array[int]]]:
         """Return the newest turns that take no more than their share of the chat's room."""
         room = int((self.book.settings.n_context - self.book.n_tokens) * KEPT_SHARE)
-        opening = max(len(self.book.pieces.opening), len(self.book.pieces.next_opening))
+        opening = len(self.book.pieces.next_opening)
         kept: list[tuple[int, array[int]]] = []
         for number, body in reversed(bodies):
             room -= len(body) + opening
@@ -249,7 +263,7 @@ class Conversation:
         return (yield from self._read_back(fitting))
 
     def _length_of(self, bodies: list[tuple[int, array[int]]]) -> int:
-        opening = max(len(self.book.pieces.opening), len(self.book.pieces.next_opening))
+        opening = len(self.book.pieces.next_opening)
         return self.book.n_tokens + sum(len(body) + opening for _, body in bodies)
 
     def _rewind_before(self, number: int) -> None:
@@ -289,6 +303,8 @@ class Conversation:
                 yield from draft.add(splitter.feed(decoder.decode(b"", final=True)))
                 yield from draft.add(splitter.finish())
                 return item
+            if self._stopping:  # a stop may have come before the engine was at work
+                self.book.cancel()
             draft.tokens.append(item.token)
             yield from draft.add(splitter.feed(decoder.decode(item.text)))
             if (now := self._timer()) - saved_at >= SAVE_EVERY_S:
@@ -296,9 +312,9 @@ class Conversation:
                 self._sessions.update_answer(self._session().id, draft.number, draft.answer, draft.thinking)
         raise EngineError("The engine's answer had no end.", "Ask again.")
 
-    def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Iterator[AskEvent]:
+    def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Answered:
         self._finish(draft, status, proof.as_dict(), "")
-        yield Answered(self._session().id, draft.number, draft.answer.strip(), draft.thinking.strip(), status, proof)
+        return Answered(self._session().id, draft.number, draft.answer.strip(), draft.thinking.strip(), status, proof)
 
     def _finish(self, draft: _Draft, status: Status, proof: dict[str, object], error: str) -> None:
         self._sessions.finish_turn(
@@ -306,7 +322,7 @@ class Conversation:
             draft.number,
             answer=draft.answer.strip(),
             thinking=draft.thinking.strip(),
-            tokens=draft.body if status in ("done", "stopped") else array("i"),
+            tokens=draft.recorded(),
             status=status,
             proof=proof,
             error=error,
@@ -320,8 +336,18 @@ class _Draft:
         self.number = number
         self.body = array("i")
         self.tokens = array("i")
+        self.placed = False
         self._answer: list[str] = []
         self._thinking: list[str] = []
+
+    def recorded(self) -> array[int]:
+        """Return what the turn adds to the context: once `placed`, `body` says it; until then, what was sampled so far.
+
+        A question that got no answer at all leaves nothing.
+        """
+        if self.placed:
+            return self.body
+        return self.body + self.tokens if self.tokens else array("i")
 
     @property
     def answer(self) -> str:
@@ -343,3 +369,11 @@ class _Draft:
 def _left(count: int) -> str:
     turns = "The oldest turn has" if count == 1 else f"The {count} oldest turns have"
     return f"{turns} left the context to make room; the record keeps them."
+
+
+def _checked(question: str) -> str:
+    """Return the question without blanks around it. Raises `UsageError` when nothing is left."""
+    question = question.strip()
+    if not question:
+        raise UsageError("The question is empty.", 'Ask something: cagchat ask BOOK "question".')
+    return question

@@ -20,6 +20,10 @@
 Messages are whole sentences with the path or number in them; hints say what to do next.
 """
 
+from __future__ import annotations
+
+from functools import partial
+
 
 class CagchatError(Exception):
     """Base of all errors: `message` is one sentence, `hint` what to do, `exit_code` what the command returns."""
@@ -95,6 +99,10 @@ class StateMismatch(StateError):
     def __init__(self, message: str, hint: str = "", *, field: str) -> None:
         super().__init__(message, hint)
         self.field = field
+
+    def __reduce__(self) -> tuple[partial[StateMismatch], tuple[str, str]]:
+        # Errors cross the pipe from the engine's process; without this the field would be missing on the way back.
+        return partial(StateMismatch, field=self.field), (self.message, self.hint)
 
 
 class StorageError(CagchatError):

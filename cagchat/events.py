@@ -1,6 +1,6 @@
 """What happens while a book is prepared and a question answered; front ends only render it.
 
-`Library.prepare` yields `Notice`, `Waiting`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`, `Restored`
+`Library.prepare` yields `Notice`, `Waiting`, `Opening`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`, `Restored`
 and at last `Ready`; `Conversation.ask` yields `Notice`, `HistoryRead`, `Thinking`, `Answer` and at last `Answered`.
 """
 
@@ -39,6 +39,14 @@ class Planned:
     n_context: int
     model: str
     kv_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A saved state was found and its engine is starting: a moment in which a front end can do work of its own."""
+
+    title: str
+    n_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ class Ready:
     book: OpenBook
 
 
-PrepareEvent = Notice | Waiting | Planned | Resumed | Reading | Checkpointed | Sealed | Restored | Ready
+PrepareEvent = Notice | Waiting | Planned | Opening | Resumed | Reading | Checkpointed | Sealed | Restored | Ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ PARTIAL = ".partial"
 
 def private_folder(path: Path) -> Path:
     """Create `path` and its parents, readable by their owner only, and return it."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     with storage_errors(path):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(missing):  # one by one: mkdir(parents=True) would give the parents the umask's mode
+            folder.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
@@ -70,14 +72,14 @@ def is_leftover(path: Path) -> bool:
     if not path.name.endswith(PARTIAL):
         return False
     pid = path.name.removesuffix(PARTIAL).rpartition(".")[2]
-    return not (pid.isdigit() and process_runs(int(pid)))
+    return not (pid.isdecimal() and process_runs(int(pid)))
 
 
 def process_runs(pid: int) -> bool:
     """Tell whether a process with this number exists (its owner does not matter)."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True

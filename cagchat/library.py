@@ -13,8 +13,9 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,15 @@ from cagchat.documents import Document
 from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import EngineSettings, RopeSettings, Transfer
 from cagchat.engine.rotation import rotated
-from cagchat.errors import BookTooLong, EngineDied, StateDamaged, StateMismatch, Stopped
-from cagchat.events import Notice, Planned, PrepareEvent, Ready, Waiting
-from cagchat.files import private_folder, write_bytes
+from cagchat.errors import BookTooLong, EngineDied, StateDamaged, StateMismatch, Stopped, StorageError
+from cagchat.events import Notice, Opening, Planned, PrepareEvent, Ready, Waiting
+from cagchat.files import is_leftover, private_folder, storage_error, write_bytes
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts
 from cagchat.opened import OpenBook, restore
-from cagchat.prompt import INSTRUCTIONS, PROMPT_VERSION, Prefix, frame, tokenize_prefix, truncate
+from cagchat.prompt import PROMPT_VERSION, Prefix, frame, instructions_digest, template_digest, tokenize_prefix
 from cagchat.proof import size
-from cagchat.reading import Reader
+from cagchat.reading import Reader, files_of, stopped
 from cagchat.settings import Settings
 from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
 from cagchat.states.manifest import BookRecord, Manifest
@@ -106,8 +107,9 @@ class Library:
     def stop(self) -> None:
         """End a running `prepare` soon, keeping what was read. Safe from a signal handler or another thread."""
         self._stopping.set()
-        if self._reader is not None:
-            self._reader.stop()
+        reader = self._reader  # the thread that prepares may take it away between two looks
+        if reader is not None:
+            reader.stop()
 
     def prepare(self, path: Path, options: Options | None = None) -> Iterator[PrepareEvent]:
         """Open the book at `path`; the last event is `Ready`.
@@ -119,9 +121,16 @@ class Library:
         book = yield from self._restore(job, locked=False)
         if book is None:
             book = yield from self._read(job)
-        if book.manifest.state is not None:
-            job.folder.touch()
-        yield from self._over_budget()
+        try:
+            if self._stopping.is_set():  # too late to interrupt a restore or a sealing, but not to say so
+                raise Stopped("Stopped.", "The same command opens the book at once.")
+            if book.manifest.state is not None:
+                with suppress(StorageError):  # when it was last used matters to `prune` only
+                    job.folder.touch()
+            yield from self._over_budget()
+        except BaseException:
+            book.close()
+            raise
         yield Ready(book)
 
     # -- what the book and its state are ---------------------------------------------------------------------------
@@ -132,8 +141,17 @@ class Library:
         title, digest, document = self._identify(path, content)
         # What a reader would call "this book with this model and these settings"; the key checks the rest.
         parts = (digest, model.path.name, self.settings.kv_type, "truncated" if options.truncate else "whole")
-        folder = self.states.folder(title, "\n".join(parts))
+        folder = self._known(self.states.folder(title, "\n".join(parts)))
         return Job(path.expanduser().absolute(), content, title, digest, document, model, folder, options)
+
+    def _known(self, folder: StateFolder) -> StateFolder:
+        """Return the folder of the same words under another title (one taken from the file's name), if there is one."""
+        if not folder.exists():
+            identity = folder.name.rpartition("-")[2]
+            for other in self.states.all():
+                if other.name.rpartition("-")[2] == identity and other.exists():
+                    return other
+        return folder
 
     def _identify(self, path: Path, content: bytes) -> tuple[str, str, Document | None]:
         """Return the book's title and digest, remembered by the bytes of its file so that reopening parses nothing."""
@@ -143,8 +161,9 @@ class Library:
             return str(sheet["title"]), str(sheet["digest"]), None
         except (OSError, ValueError, TypeError, KeyError):
             document = documents.parse(content, str(path))
-            private_folder(known.parent)
-            write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
+            with suppress(StorageError):  # without it the next opening parses again, no more
+                sweep(private_folder(known.parent))
+                write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
             return document.title, document.digest, document
 
     def _key(self, job: Job, tokens: array[int]) -> StateKey:
@@ -154,8 +173,8 @@ class Library:
             prompt_version=PROMPT_VERSION,
             model_weights=job.model.tensor_digest,
             model_metadata=job.model.meaning_digest,
-            chat_template=xxhash.xxh3_128_hexdigest(job.model.chat_template.encode()),
-            instructions=xxhash.xxh3_128_hexdigest((self.settings.instructions.strip() or INSTRUCTIONS).encode()),
+            chat_template=template_digest(job.model.chat_template),
+            instructions=instructions_digest(self.settings.instructions),
             token_ids=digest_of(tokens),
             n_tokens=len(tokens),
             kv_type=self.settings.kv_type,
@@ -171,6 +190,11 @@ class Library:
         problem = mismatch(manifest.key, self._key(job, job.folder.tokens()))
         if problem is not None:
             raise problem
+        if sha256(job.folder.text().encode()).hexdigest() != manifest.book.digest:
+            raise StateDamaged(
+                f"{job.folder.book_path} is damaged: it is not the text that was read.",
+                "The book has to be read again; the damaged folder is set aside, not deleted.",
+            )
         return manifest
 
     def _engine_settings(self, n_tokens: int, model: ModelFacts) -> EngineSettings:
@@ -209,8 +233,16 @@ class Library:
         notices: list[str] = []
         engine = self._backend.open_engine(self._engine_settings(manifest.n_tokens, job.model), notices.append)
         try:
+            yield Opening(manifest.book.title, manifest.n_tokens)
             restored = restore(engine, job.folder, manifest.state, manifest.probe)
-            build = engine.info.build
+            manifest = self._proved(job.folder, manifest, engine.info.build, notices)
+            self._tidy(job.folder, manifest)
+            for sentence in notices:
+                yield Notice(sentence)
+            book = OpenBook(job.folder, manifest, engine, self._backend)
+            book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
+            yield restored
+            return book
         except EngineDied as died:
             sentence = self._backend.crashed(engine, died)
             engine.close()
@@ -221,16 +253,28 @@ class Library:
         except BaseException:
             engine.close()
             raise
-        if build != manifest.build:
-            manifest = replace(manifest, build=build)
-            job.folder.write_manifest(manifest)
-            notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
-        for sentence in notices:
-            yield Notice(sentence)
-        book = OpenBook(job.folder, manifest, engine, self._backend)
-        book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
-        yield restored
-        return book
+
+    def _proved(self, folder: StateFolder, manifest: Manifest, build: str, notices: list[str]) -> Manifest:
+        """Record a build, other than the one that made the state, with which the probe agrees."""
+        if build == manifest.build:
+            return manifest
+        notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
+        manifest = replace(manifest, build=build)
+        with suppress(StorageError):  # then it is proved again next time
+            folder.write_manifest(manifest)
+        return manifest
+
+    def _tidy(self, folder: StateFolder, manifest: Manifest) -> None:
+        """Delete what a process that was killed at the moment of sealing has left, unless another one is at work."""
+        keep = files_of(manifest)
+        known = keep | {folder.tokens_path.name}
+        with suppress(OSError):  # a Timeout of the lock is one too
+            files = list(folder.path.iterdir())
+            if any(is_leftover(file) or (file.suffix == ".bin" and file.name not in known) for file in files):
+                from filelock import FileLock  # 70 ms
+
+                with FileLock(folder.lock_path, timeout=0, mode=0o600):
+                    folder.drop_files(keep)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -238,6 +282,7 @@ class Library:
         private_folder(self.states.root)
         lock = yield from self._acquire(job)
         try:
+            sweep(self.states.root)
             with _named_holder(job.folder):
                 return (yield from self._read_locked(job))
         finally:
@@ -253,7 +298,9 @@ class Library:
             try:
                 lock.acquire(timeout=WAIT_STEP_S if told else 0)
                 return lock
-            except Timeout:
+            except OSError as error:
+                if not isinstance(error, Timeout):
+                    raise storage_error(error, job.folder.lock_path) from error
                 if not told:
                     yield Waiting(job.title, holder(job.folder))
                     told = True
@@ -321,6 +368,8 @@ class Library:
     def _read_with_engine(
         self, job: Job, manifest: Manifest, tokens: array[int], settings: EngineSettings
     ) -> Generator[PrepareEvent, None, OpenBook]:
+        if self._stopping.is_set():
+            raise stopped(manifest)
         notices: list[str] = []
         engine = self._backend.open_engine(settings, notices.append)
         try:
@@ -385,33 +434,37 @@ def fit(prefix: Prefix, job: Job, chat_tokens: int) -> Prefix:
     excess = len(prefix.tokens) + room - trained
     if not trained or excess <= 0:
         return prefix
-    if job.options.truncate and trained - chat_tokens > prefix.n_head:
-        return truncate(prefix, trained - chat_tokens)
+    beginning = trained - min(chat_tokens, trained // 2)
+    if job.options.truncate and beginning > prefix.n_head + prefix.n_opening:
+        return prefix.cut(beginning)
     needed = len(prefix.tokens) + room
     raise BookTooLong(
-        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,} with {room:,} of them kept "
+        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,}, {room:,} of them kept "
         f"for the chat: {excess:,} too many.",
         f"Choose a model whose context is {needed:,} or more (--model PATH), or read only the beginning (--truncate).",
     )
 
 
+def sweep(folder: Path) -> None:
+    """Delete the partial files that processes which no longer run have left in a folder."""
+    for file in folder.iterdir():
+        if is_leftover(file):
+            file.unlink(missing_ok=True)
+
+
 def holder(folder: StateFolder) -> int:
     """Return the number of the process that reads a book now, 0 when it did not say."""
     try:
-        return int(_holder_path(folder).read_text())
+        return int(folder.holder_path.read_text())
     except (OSError, ValueError):
         return 0
 
 
 @contextmanager
 def _named_holder(folder: StateFolder) -> Iterator[None]:
-    path = _holder_path(folder)
+    path = folder.holder_path
     write_bytes(path, str(os.getpid()).encode())
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _holder_path(folder: StateFolder) -> Path:
-    return folder.lock_path.with_suffix(".pid")

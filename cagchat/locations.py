@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cagchat.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Locations:
@@ -43,9 +45,17 @@ class Locations:
 
 
 def locate(environ: Mapping[str, str] = os.environ) -> Locations:
-    """Return the folders for this user; CAGCHAT_HOME moves all of them."""
+    """Return the folders for this user; CAGCHAT_HOME moves all of them.
+
+    Raises `ConfigError` when CAGCHAT_HOME begins with the home folder of a user who does not exist.
+    """
     if home := environ.get("CAGCHAT_HOME"):
-        root = Path(home).expanduser().absolute()
+        try:
+            root = Path(home).expanduser().absolute()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"CAGCHAT_HOME is {home}, and there is no such home folder.", "Set it to a whole path."
+            ) from error
         return Locations(root / "config", root / "data", root / "cache")
     from platformdirs import PlatformDirs  # 27 ms
 

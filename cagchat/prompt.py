@@ -1,8 +1,9 @@
 """Frame a book and its questions as the model's own chat template would, in pieces that are only ever appended.
 
 The template is rendered once, with marks where the book, the questions and an answer go, and cut at the marks. From
-then on a chat is the cached prefix [head | book] and, turn by turn, tokens appended to it: history is never rendered
-again, because templates change it (thinking is stripped, last turns look different) and the cache would not match.
+then on a chat is the cached prefix [head | book | opening], which ends exactly where the first question begins, and,
+turn by turn, tokens appended to it: history is never rendered again, because templates change it (thinking is
+stripped, last turns look different) and the cache would not match.
 """
 
 from __future__ import annotations
@@ -12,17 +13,37 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import xxhash
+
 from cagchat.engine.protocol import Tokenizer
 from cagchat.errors import ModelError
 
 PROMPT_VERSION = 1  # part of every saved state's key: raise it when the words or the order of a frame change
 
+# The words were chosen by trying them on the smallest model that users meet (SmolLM2-135M, the demo's questions); the
+# reminder after each question is what keeps it to the text.
 INSTRUCTIONS = (
-    "You answer questions about the book below. Use only what the book says. Quote the book's own words in quotation "
-    "marks where they help. If the book does not say, answer that it is not in the book."
+    "Answer questions about the book from the book only. Quote the book where it helps. "
+    "If the book does not say, answer that it is not in the book."
 )
-BEFORE_BOOK = "Here is the book.\n\n"
-AFTER_BOOK = "\n\nEnd of the book.\n\n"
+BEFORE_BOOK = "\n\nThe book:\n\n"
+AFTER_BOOK = "\n"
+REMINDER = "\n\nAnswer from the book."
+
+MAX_RANGES = 100_000  # numbers in all `range`s of one rendering together; honest templates take a handful
+
+# A template is a program by somebody else: whatever it does wrong, ChatML remains. SyntaxError comes from Python, for
+# Jinja that was fine: a break outside a loop, or too many loops in one another.
+MISTAKES = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    SyntaxError,
+)
 
 # Private-use characters: no template treats them specially, and none occurs in one.
 _BOOK, _FIRST, _ANSWER, _NEXT = "\ue000book\ue000", "\ue000first\ue000", "\ue000answer\ue000", "\ue000next\ue000"
@@ -37,9 +58,9 @@ CHATML = (
 class Frame:
     """The template's text around the book and the turns.
 
-    The cached prefix is `head` and the book. The first question stands between `opening` and `closing`, every later
-    one between `next_opening` and `closing`; `closing` ends where the model starts to answer. `thinking_closing` is
-    used instead when thinking is on; None when the template knows no such thing. `notice` says what was not as usual.
+    The cached prefix is `head`, the book and `opening`. The first question follows it, every later one follows
+    `next_opening`, and all are ended by `closing`, where the model starts to answer. `thinking_closing` is used instead
+    when thinking is on; None when the template knows no such thing. `notice` says what was not as usual.
     """
 
     head: str
@@ -56,16 +77,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class FramedTokens:
-    """A frame's pieces as token ids; `turn` puts a question between them."""
+    """The pieces around questions as token ids; what stands before the first one is cached with the book."""
 
-    opening: array[int]
     closing: array[int]
     next_opening: array[int]
     thinking_closing: array[int] | None
 
-    def first_part(self, *, is_first: bool) -> array[int]:
-        """Return what goes before a question, depending on whether it directly follows the book."""
-        return self.opening if is_first else self.next_opening
+    def before(self, *, is_first: bool) -> array[int]:
+        """Return what goes before a question: nothing when it directly follows the cached prefix."""
+        return array("i") if is_first else self.next_opening
 
     def body(self, question: array[int], *, thinking: bool) -> array[int]:
         """Return a question's own tokens and what ends it, where the answer begins."""
@@ -75,11 +95,29 @@ class FramedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What is cached: the token ids of head and book, and where each section of the book ends (an index into them)."""
+    """What is cached: the token ids of head, book and opening, and where each section of the book ends in them."""
 
     tokens: array[int]
     n_head: int
+    n_opening: int
     section_ends: tuple[int, ...]
+
+    def cut(self, length: int) -> Prefix:
+        """Return a prefix of `length` tokens: the book loses its end, head and opening stay."""
+        book_end = min(length, len(self.tokens)) - self.n_opening
+        opening = self.tokens[len(self.tokens) - self.n_opening :]
+        ends = tuple(min(end, book_end) for end in self.section_ends)
+        return Prefix(self.tokens[:book_end] + opening, self.n_head, self.n_opening, ends)
+
+
+def instructions_digest(instructions: str) -> str:
+    """Return what a state's key records of the instructions; empty ones mean the built-in."""
+    return str(xxhash.xxh3_128_hexdigest((instructions.strip() or INSTRUCTIONS).encode()))
+
+
+def template_digest(template: str) -> str:
+    """Return what a state's key records of a chat template."""
+    return str(xxhash.xxh3_128_hexdigest(template.encode()))
 
 
 def frame(template: str, *, bos: str, eos: str, add_bos: bool, instructions: str = "") -> Frame:
@@ -104,31 +142,25 @@ def frame(template: str, *, bos: str, eos: str, add_bos: bool, instructions: str
 
 def tokenize_frame(frame: Frame, tokenizer: Tokenizer) -> FramedTokens:
     """Turn the pieces that surround questions into token ids, control tokens included."""
-    texts = [frame.opening, frame.closing, frame.next_opening]
+    texts = [frame.closing, frame.next_opening]
     if frame.thinking_closing is not None:
         texts.append(frame.thinking_closing)
-    opening, closing, next_opening, *thinking = tokenizer.tokenize(texts, special=True)
-    return FramedTokens(opening, closing, next_opening, thinking[0] if thinking else None)
+    closing, next_opening, *thinking = tokenizer.tokenize(texts, special=True)
+    return FramedTokens(closing, next_opening, thinking[0] if thinking else None)
 
 
 def tokenize_prefix(frame: Frame, sections: Sequence[str], tokenizer: Tokenizer) -> Prefix:
-    """Turn head and book into token ids, section by section, so that every section ends between two tokens.
+    """Turn head, book and opening into token ids; every section of the book ends between two tokens.
 
     The book is data: its sections are tokenised without control tokens.
     """
-    (head,) = tokenizer.tokenize([frame.head], special=True)
+    head, opening = tokenizer.tokenize([frame.head, frame.opening], special=True)
     tokens = head[:]
     ends = []
     for ids in tokenizer.tokenize(sections, special=False):
         tokens.extend(ids)
         ends.append(len(tokens))
-    return Prefix(tokens, len(head), tuple(ends))
-
-
-def truncate(prefix: Prefix, length: int) -> Prefix:
-    """Return the prefix cut to `length` tokens."""
-    ends = tuple(min(end, length) for end in prefix.section_ends)
-    return Prefix(prefix.tokens[:length], prefix.n_head, ends)
+    return Prefix(tokens + opening, len(head), len(opening), tuple(ends))
 
 
 def _cut(template: str, bos: str, eos: str, instructions: str) -> tuple[str, str, str, str, str | None] | None:
@@ -147,11 +179,12 @@ def _cut(template: str, bos: str, eos: str, instructions: str) -> tuple[str, str
 
 
 def _messages(instructions: str, system_role: bool) -> list[dict[str, str]]:
-    book = BEFORE_BOOK + _BOOK + AFTER_BOOK + _FIRST
-    turns = [{"role": "assistant", "content": _ANSWER}, {"role": "user", "content": _NEXT}]
+    book = instructions + BEFORE_BOOK + _BOOK + AFTER_BOOK
+    first = _FIRST + REMINDER
+    turns = [{"role": "assistant", "content": _ANSWER}, {"role": "user", "content": _NEXT + REMINDER}]
     if system_role:
-        return [{"role": "system", "content": instructions}, {"role": "user", "content": book}, *turns]
-    return [{"role": "user", "content": f"{instructions}\n\n{book}"}, *turns]
+        return [{"role": "system", "content": book}, {"role": "user", "content": first}, *turns]
+    return [{"role": "user", "content": f"{book}\n{first}"}, *turns]
 
 
 def _split(text: str | None) -> tuple[str, str, str, str, str] | None:
@@ -176,9 +209,20 @@ def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str, *
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)
 
+    left = MAX_RANGES
+
+    def bounded_range(*arguments: int) -> range:
+        nonlocal left
+        numbers = range(*arguments)
+        left -= len(numbers)
+        if left < 0:  # the sandbox limits each range, which bounds nothing once loops are nested
+            raise OverflowError
+        return numbers
+
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
+    environment.globals["range"] = bounded_range
     values: dict[str, Any] = {
         "messages": messages,
         "add_generation_prompt": True,
@@ -190,5 +234,5 @@ def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str, *
     }
     try:
         return environment.from_string(template).render(values)
-    except (jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
-        return None  # a template is a program by somebody else: whatever it does wrong, ChatML remains
+    except (jinja2.TemplateError, *MISTAKES):
+        return None

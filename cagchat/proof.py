@@ -14,9 +14,11 @@ class Proof:
 
     `book_evaluated` counts positions of the book that went through the model since the last answer (or since the book
     was opened); the rest, `book_reused`, came from the cache. `evaluated` counts the question's tokens and the frame
-    around it, `history_evaluated` those of earlier turns that were read back, `generated` the answer's. `probes` are
-    single tokens evaluated to prove a restored state. `reading` says that the book was being read in this run, so that
-    evaluating it was the purpose; otherwise any `book_evaluated` is a failure, and the line says so loudly.
+    around it, `history_evaluated` those of earlier turns that were read back, `generated` the answer's. `other` is
+    what was evaluated beside any text: a token that proves a restored state, fillers of a short batch.
+
+    `reading` says that the book was being read in this run, so that evaluating it was the purpose; otherwise any
+    `book_evaluated` is a failure, and the line says so loudly.
     """
 
     book_tokens: int
@@ -24,7 +26,7 @@ class Proof:
     evaluated: int
     history_evaluated: int
     generated: int
-    probes: int
+    other: int
     restored_bytes: int
     restored_s: float
     first_token_s: float
@@ -68,16 +70,16 @@ class Proof:
 
 
 def count_evaluated(spans: Iterable[Span], n_book: int) -> tuple[int, int, int]:
-    """Return how many evaluated positions were the book's, how many came after it, and how many were probes."""
-    book = after = probes = 0
+    """Return how many evaluated positions were the book's, how many came after it, and how many were nobody's text."""
+    book = after = other = 0
     for span in spans:
-        if span.probe:
-            probes += span.count
+        if span.probe or span.padding:
+            other += span.count
             continue
         inside = max(0, min(span.start + span.count, n_book) - span.start)
         book += inside
         after += span.count - inside
-    return book, after, probes
+    return book, after, other
 
 
 def prove(
@@ -98,14 +100,14 @@ def prove(
 
     `generated` and `history` are positions after the book, so what is left of those counted is the question's.
     """
-    book, after, probes = count_evaluated(spans, n_book)
+    book, after, other = count_evaluated(spans, n_book)
     return Proof(
         book_tokens=n_book,
         book_evaluated=min(book, n_book),
         evaluated=after - generated - history,
         history_evaluated=history,
         generated=generated,
-        probes=probes,
+        other=other,
         restored_bytes=restored.size_bytes if restored else 0,
         restored_s=restored.elapsed_s if restored else 0.0,
         first_token_s=first_token_s,
@@ -119,18 +121,18 @@ def prove(
 
 def size(n_bytes: int) -> str:
     """Return bytes as a reader would say them: 78 MB, 1.2 GB."""
-    if n_bytes >= 1e9:
+    if n_bytes >= 999.5e6:  # where rounding would give 1000 MB
         return f"{n_bytes / 1e9:.1f} GB"
-    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 999.5e3 else f"{n_bytes / 1e3:.0f} kB"
 
 
 def duration(seconds: float) -> str:
     """Return seconds as a reader would say them: 21 ms, 0.24 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 0.1:
+    if seconds < 0.0995:  # each limit is where rounding would reach the next unit
         return f"{seconds * 1e3:.0f} ms"
-    if seconds < 10:
+    if seconds < 9.995:
         return f"{seconds:.2f} s"
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from cagchat.engine.protocol import BOOK, Engine, Probe
 from cagchat.errors import EngineCancelled, StateDamaged, Stopped, StorageError
 from cagchat.events import Checkpointed, Notice, PrepareEvent, Reading, Resumed, Sealed
-from cagchat.files import partial_path, publish
+from cagchat.files import partial_path, publish, storage_errors
 from cagchat.opened import PROBE_TOP, restore, save
 from cagchat.proof import size
 from cagchat.states.boundaries import choose
@@ -61,6 +61,8 @@ class Reader:
         Raises `Stopped` after `stop`, when the checkpoint is on disk. When the disk does not take the sealed state,
         a `Notice` says so and `manifest.state` stays None: the book can be asked, but not reopened.
         """
+        if self._stopping:
+            raise stopped(self.manifest)
         yield from self._resume()
         self._started_at = self._engine.length(BOOK)
         for target in self._targets(len(tokens)):
@@ -78,7 +80,8 @@ class Reader:
         except StateDamaged as damage:
             path = self._folder.path / checkpoint.name
             if path.exists():
-                path.replace(path.with_suffix(".damaged"))
+                with storage_errors(path):
+                    path.replace(path.with_suffix(".damaged"))
             self._engine.clear(BOOK)
             self._record(checkpoint=None, boundaries=())
             yield Notice(f"{damage.message} Reading starts again from the beginning.")
@@ -88,8 +91,13 @@ class Reader:
     def _targets(self, last: int) -> list[int]:
         """Return where to pause: boundaries that are still ahead, and the end."""
         ends = self.manifest.book.section_tokens
-        wanted = () if self.manifest.memory == "attention" else choose(ends, self._most_boundaries, last)
-        return [*(end for end in wanted if end > self._started_at), last]
+        # Behind the last section stands only the frame's opening, so the whole state is as good as a boundary there.
+        book_end = ends[-1] if ends else last
+        wanted = () if self.manifest.memory == "attention" else choose(ends, self._most_boundaries, book_end)
+        kept = {boundary.blob.n_tokens for boundary in self.manifest.boundaries}
+        # A reading may have been interrupted right at a boundary, before it was kept.
+        now = self._started_at
+        return [*(end for end in wanted if end > now or (end == now and end not in kept)), last]
 
     def _read_until(self, target: int, tokens: array[int]) -> Iterator[PrepareEvent]:
         position = self._engine.length(BOOK)
@@ -115,11 +123,9 @@ class Reader:
         """Between two chunks: stop, look at the disk, or save a checkpoint."""
         if self._stopping:
             yield from self._checkpoint(position)
-            kept = self.manifest.position
-            raise Stopped(
-                f"Stopped at token {position:,} of {self.manifest.n_tokens:,}; {kept:,} are kept.",
-                "The same command goes on from there.",
-            )
+            raise stopped(self.manifest, position)
+        if position == self.manifest.n_tokens:
+            return  # what comes next is the sealing: a checkpoint here would write the same bytes twice
         if self._estimate.predict(position) is None:
             self._estimate.observe(position, self._engine.state_size(BOOK))
             self._check_room()
@@ -165,7 +171,9 @@ class Reader:
             if blob is None:
                 return
             publish(partial, self._folder.path / name)
-            self._record(boundaries=(*self.manifest.boundaries, StateFile(name, blob)))
+            # A resumed reading passes boundaries that an earlier one kept after its last checkpoint.
+            others = (boundary for boundary in self.manifest.boundaries if boundary.name != name)
+            self._record(boundaries=(*others, StateFile(name, blob)))
         except StorageError as error:
             yield Notice(f"No boundary could be saved: {error.message} Reading goes on without.")
         finally:
@@ -182,10 +190,10 @@ class Reader:
         yield Sealed(self.manifest.n_tokens, transfer.size_bytes, transfer.elapsed_s)
 
     def _probe(self) -> Probe:
-        """Evaluate the token that follows the book in every chat, on a fork."""
+        """Evaluate a token that occurs in every chat, on a fork."""
         if self._probe_token is None:
-            opening = self._engine.tokenize([self.manifest.frame.opening], special=True)[0]
-            self._probe_token = opening[0] if opening else 0
+            closing = self._engine.tokenize([self.manifest.frame.closing], special=True)[0]
+            self._probe_token = closing[0] if closing else 0
         return self._engine.probe(BOOK, self._probe_token, PROBE_TOP)
 
     def _record(self, **changes: object) -> None:
@@ -194,8 +202,7 @@ class Reader:
         now = replace(self.manifest, read_s=read_s, **changes)  # type: ignore[arg-type]  # mypy cannot see which field
         self._folder.write_manifest(now)
         self.manifest = now
-        files = (now.state, now.checkpoint, *now.boundaries)
-        self._folder.drop_files({file.name for file in files if file is not None})
+        self._folder.drop_files(files_of(now))
 
     def _unrecorded_s(self) -> float:
         recorded, self._recorded_s = self._recorded_s, self._this_run_s
@@ -213,3 +220,18 @@ class Reader:
             if position <= end:
                 return title
         return ""
+
+
+def files_of(manifest: Manifest) -> set[str]:
+    """Return the names of the state files that a manifest speaks of."""
+    files = (manifest.state, manifest.checkpoint, *manifest.boundaries)
+    return {file.name for file in files if file is not None}
+
+
+def stopped(manifest: Manifest, position: int = 0) -> Stopped:
+    """Say how far a reading came and what is kept of it."""
+    kept = manifest.position
+    return Stopped(
+        f"Stopped at token {max(position, kept):,} of {manifest.n_tokens:,}; {kept:,} are kept.",
+        "The same command goes on from there.",
+    )

@@ -24,11 +24,11 @@ class ThinkingSplitter:
         self._held += text
         while True:
             mark = CLOSE if self._thinking else OPEN
+            at = self._held.find(mark)
             # A model thinks before it answers or not at all: a later <think> in an answer is text.
-            if not self._thinking and self._begun:
+            if not self._thinking and (self._begun or self._held[: max(0, at)].strip()):
                 yield from self._out(len(self._held))
                 return
-            at = self._held.find(mark)
             if at < 0:
                 yield from self._out(len(self._held) - _overlap(self._held, mark))
                 return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ from cagchat.settings import Resolved, Settings, resolve, rules
 
 if TYPE_CHECKING:
     from cagchat.engine.backend import Backend
+    from cagchat.engine.child import Spare
     from cagchat.library import Library
     from cagchat.sessions.store import Sessions
 
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
 class App:
     """Builds each part when it is first asked for, so that a command loads only what it uses."""
 
-    def __init__(self, locations: Locations, resolved: Resolved, *, fake: bool = False) -> None:
-        """Work in these folders with these settings; `fake` takes the engine without a model."""
+    def __init__(self, locations: Locations, resolving: Callable[[], Resolved], *, fake: bool = False) -> None:
+        """Work in these folders; settings are resolved when first asked for, so that a bad file can be mended.
+
+        `fake` takes the engine without a model.
+        """
         self.locations = locations
-        self.resolved = resolved
+        self._resolving = resolving
+        self._resolved: Resolved | None = None
         self.fake = fake
+        self._spare: Spare | None = None
         self._backend: Backend | None = None
         self._library: Library | None = None
         self._sessions: Sessions | None = None
@@ -35,7 +42,8 @@ class App:
         """Merge defaults, the file, the environment and the command line's flags."""
         locations = locate(environ)
         given = {name: value for name in rules() if (value := getattr(args, name, None)) is not None}
-        return cls(locations, resolve(locations.config_file, environ, given), fake=getattr(args, "fake", False))
+        resolving = partial(resolve, locations.config_file, environ, given)
+        return cls(locations, resolving, fake=getattr(args, "fake", False))
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +53,28 @@ class App:
     ) -> None:
         if self._sessions is not None:
             self._sessions.close()
+        if self._spare is not None:
+            self._spare.close()
+
+    def warm_up(self) -> None:
+        """Start a child for the engine now, so that it loads llama.cpp while this process does the rest."""
+        if not self.fake:
+            from cagchat.engine.child import Spare
+
+            self._spare = Spare()
+
+    def ready_to_chat(self) -> None:
+        """Load what answering needs and open the chats."""
+        import cagchat.conversation  # noqa: F401 - imported here so that it need not be while the user waits
+
+        assert self.sessions
+
+    @property
+    def resolved(self) -> Resolved:
+        """The merged settings and where each came from. Raises `ConfigError`."""
+        if self._resolved is None:
+            self._resolved = self._resolving()
+        return self._resolved
 
     @property
     def settings(self) -> Settings:
@@ -57,7 +87,10 @@ class App:
         if self._backend is None:
             from cagchat.engine.backend import FakeBackend, LlamaBackend
 
-            self._backend = FakeBackend() if self.fake else LlamaBackend(self.locations, self.settings.fast_kernels)
+            if self.fake:
+                self._backend = FakeBackend()
+            else:
+                self._backend = LlamaBackend(self.locations, self.settings.fast_kernels, self._spare)
         return self._backend
 
     @property

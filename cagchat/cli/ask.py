@@ -37,13 +37,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Prepare the book if needed and answer."""
+    question = read_question(args.question)
+    app.warm_up()
     from cagchat.cli.books import book_path, session_to_continue
     from cagchat.cli.progress import prepare
-    from cagchat.conversation import Conversation
     from cagchat.library import Options
 
-    question = read_question(args.question)
-    book = prepare(app.library, book_path(app, args.book), Options(truncate=args.truncate, reread=args.reread))
+    options = Options(truncate=args.truncate, reread=args.reread)
+    book = prepare(app.library, book_path(app, args.book), options, meanwhile=app.ready_to_chat)
+    from cagchat.conversation import Conversation  # by now imported, while the engine started
+
     try:
         session = session_to_continue(app, book, args.session, args.go_on)
         conversation = Conversation(book, app.sessions, session)

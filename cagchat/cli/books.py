@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
+    from cagchat.states.store import States
+    from cagchat.states.upkeep import Standing
 
 
 def book_path(app: App, name: str) -> Path:
@@ -22,10 +24,25 @@ def book_path(app: App, name: str) -> Path:
     if path.exists():
         return path
     try:
-        recorded = app.library.states.find(name).manifest().book.path
+        recorded = states_of(app).find(name).manifest().book.path
     except StateError:
         return path
     return Path(recorded)
+
+
+def states_of(app: App) -> States:
+    """Return the saved states without building what only reading needs."""
+    from cagchat.states.store import States
+
+    return States(app.locations.states)
+
+
+def standings(app: App) -> list[Standing]:
+    """Return every state with what it is good for now, the last used first."""
+    from cagchat.states.upkeep import Remembered, standing
+
+    models = Remembered.read(app.locations.cache / "models.json")
+    return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]
 
 
 def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool) -> Session | None:

@@ -38,8 +38,8 @@ examples:
 STOPPED = 130
 
 
-def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser with every command, or with the options of `only` one of them filled in."""
+def build_parser(only: str) -> argparse.ArgumentParser:
+    """Return the parser with every command's name, and with the options of `only` one of them."""
     parser = argparse.ArgumentParser(
         prog="cagchat",
         description=DESCRIPTION,
@@ -50,7 +50,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        if only is None or only == name:
+        if only == name:
             importlib.import_module(f"cagchat.cli.{name}").configure(command)
     return parser
 
@@ -61,14 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
-        argcomplete.autocomplete(build_parser())
-    wanted = next((word for word in arguments if not word.startswith("-")), "")
-    parser = build_parser(only=wanted)
+        words = os.environ.get("COMP_LINE", "").split()[1:]
+        argcomplete.autocomplete(build_parser(only=named(words)))
+    parser = build_parser(only=named(arguments))
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()
         return 0
     return run(args)
+
+
+def named(words: Sequence[str]) -> str:
+    """Return the command among the words of a command line, "" when there is none yet."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -48,7 +48,9 @@ def run(app: App, args: argparse.Namespace) -> int:
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("`open` is a chat and needs a terminal.", 'Use `cagchat ask BOOK "question"` in scripts.')
-    book = prepare(app.library, book_path(app, args.book), Options(truncate=args.truncate, reread=args.reread))
+    app.warm_up()
+    options = Options(truncate=args.truncate, reread=args.reread)
+    book = prepare(app.library, book_path(app, args.book), options, meanwhile=app.ready_to_chat)
     try:
         session = session_to_continue(app, book, args.session, args.go_on)
         chat = Prompt(app, book, Conversation(book, app.sessions, session), ask_options(app.settings))

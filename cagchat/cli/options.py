@@ -1,9 +1,13 @@
-"""Command-line flags that several commands share: each one is a setting."""
+"""Command-line flags that several commands share."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Iterable
 
+from cagchat.cli.completion import book_names
+from cagchat.errors import UsageError
 from cagchat.settings import rules
 
 ENGINE = ("model", "kv_type", "chat_tokens", "batch", "threads", "gpu_layers", "fast_kernels")
@@ -32,7 +36,8 @@ def add_settings(parser: argparse.ArgumentParser, title: str, names: tuple[str, 
 
 def add_book(parser: argparse.ArgumentParser) -> None:
     """Add the book and what is about preparing it."""
-    parser.add_argument("book", metavar="BOOK", help="a file, or the title of a book that has been read")
+    book = parser.add_argument("book", metavar="BOOK", help="a file, or the title of a book that has been read")
+    complete_with(book, book_names)
     parser.add_argument("--truncate", action="store_true", help="read only as much of the book as the model holds")
     parser.add_argument(
         "--no-reread",
@@ -51,3 +56,29 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add the flags of commands that start the engine."""
     add_settings(parser, "engine", ENGINE)
+
+
+def add_json(parser: argparse.ArgumentParser, *, action: bool = False) -> None:
+    """Add --json. An `action` below a command leaves what the command was given, when it is not given itself."""
+    default = argparse.SUPPRESS if action else False
+    parser.add_argument("--json", action="store_true", default=default, help="print everything as JSON")
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that answers `confirmed` beforehand."""
+    parser.add_argument("-y", "--yes", action="store_true", help="delete without asking")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal unless `yes` has answered already. Raises `UsageError` where nobody can be asked."""
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("Nobody can be asked whether to delete: stdin is no terminal.", "Add -y to do it.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def complete_with(argument: argparse.Action, names: Callable[..., Iterable[str]]) -> None:
+    """Let the shell complete an argument with what `names(prefix)` returns."""
+    argument.completer = names  # type: ignore[attr-defined]  # where argcomplete looks for it

@@ -15,6 +15,7 @@ from cagchat.cli.interrupt import on_interrupt
 from cagchat.events import (
     Checkpointed,
     Notice,
+    Opening,
     Planned,
     PrepareEvent,
     Reading,
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 5.0
 
 
-def prepare(library: Library, path: Path, options: Options) -> OpenBook:
-    """Prepare a book, showing progress; Ctrl-C stops it and keeps what was read."""
+def prepare(library: Library, path: Path, options: Options, meanwhile: Callable[[], object] = lambda: None) -> OpenBook:
+    """Prepare a book, showing progress; Ctrl-C stops it and keeps what was read.
+
+    `meanwhile` is called once while an engine starts for a saved state: time that would be spent waiting.
+    """
     with on_interrupt(library.stop), Narrator() as narrator:
         for event in library.prepare(path, options):
             narrator.show(event)
+            if isinstance(event, Opening):
+                meanwhile()
             if isinstance(event, Ready):
                 return event.book
     raise AssertionError("prepare ends with Ready")
@@ -132,5 +138,5 @@ def lines(event: PrepareEvent) -> Iterator[str]:
             yield f"Read: {event.n_tokens:,} tokens, saved {size(event.size_bytes)} in {duration(event.elapsed_s)}."
         case Restored() if not event.exact:
             yield "The restored state's probe agrees closely, not bitwise (another processor or build)."
-        case Checkpointed() | Restored() | Ready() | Reading():
+        case Opening() | Checkpointed() | Restored() | Ready() | Reading():
             return

@@ -34,4 +34,4 @@ def story_path() -> Iterator[Path]:
 def questions() -> list[Question]:
     """Return the questions: all but the last for one chat, the last for after reopening."""
     content = tomllib.loads((files("cagchat.demo") / "questions.toml").read_text(encoding="utf-8"))
-    return [Question(str(q["question"]), tuple(map(str, q["expect"]))) for q in content["questions"]]
+    return [Question(str(q["text"]), tuple(map(str, q["expect"]))) for q in content["question"]]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from cagchat.engine.child import Spare
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.fastpath import Verdicts, open_engine, record_crash
 from cagchat.engine.process import EngineProcess, TokenizerProcess
@@ -45,11 +46,13 @@ class Backend(Protocol):
 class LlamaBackend:
     """Runs llama.cpp in child processes."""
 
-    def __init__(self, locations: Locations, fast_kernels: str = "auto") -> None:
+    def __init__(self, locations: Locations, fast_kernels: str = "auto", spare: Spare | None = None) -> None:
         """Keep what is learnt about models and this processor in the cache folder.
 
-        `fast_kernels` is "on", "off", or "auto" for on where a trial in a process of its own survives.
+        `fast_kernels` is "on", "off", or "auto" for on where a trial in a process of its own survives. `spare` is a
+        child that the first engine may use; its owner closes it if none does.
         """
+        self._spare = spare
         self._locations = locations
         self._policy = fast_kernels
         self._verdicts = Verdicts(locations.cache / "kernels.json")
@@ -71,8 +74,8 @@ class LlamaBackend:
     def open_engine(self, settings: EngineSettings, notify: Notify) -> Engine:
         """See the protocol."""
         if self._policy == "auto":
-            return open_engine(settings, self._verdicts, notify)
-        return EngineProcess(Start("llama", (replace(settings, fast_kernels=self._policy == "on"),)))
+            return open_engine(settings, self._verdicts, notify, spare=self._spare)
+        return EngineProcess(Start("llama", (replace(settings, fast_kernels=self._policy == "on"),)), self._spare)
 
     def crashed(self, engine: Engine, died: EngineDied) -> str:
         """See the protocol."""

@@ -25,6 +25,8 @@ MAGIC = 0xAF143CD8
 GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
 MAX_ROW_BYTES = 1 << 24
 MAX_LAYERS = 1024
+MAX_CELLS = 1 << 24
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ
 
 PartKind = Literal["kv", "recurrent"]
 
@@ -51,10 +53,12 @@ def parse(view: memoryview, kinds: tuple[PartKind, ...], *, extended_cells: bool
     reader = _Reader(view)
     if (magic := reader.u32("magic")) != MAGIC:
         raise _bad(f"its magic number is {magic:#x}, not {MAGIC:#x}")
-    reader.i32("sequence")
+    sequence = reader.i32("sequence")
+    if not 0 <= sequence < MAX_SEQUENCES:
+        raise _bad(f"it is of sequence {sequence}")
     parts = []
     for kind in kinds:
-        parts.append(_kv(reader, extended_cells) if kind == "kv" else _recurrent(reader))
+        parts.append(_kv(reader, sequence, extended_cells) if kind == "kv" else _recurrent(reader))
     if reader.offset != len(view):
         raise _bad(f"its parts end at byte {reader.offset:,} of {len(view):,}")
     return tuple(parts)
@@ -75,13 +79,15 @@ def check_complete(parts: tuple[Part, ...]) -> None:
             raise _bad(f"its first position is {part.first_position}, not 0")
 
 
-def _kv(reader: _Reader, extended_cells: bool) -> Part:
+def _kv(reader: _Reader, sequence: int, extended_cells: bool) -> Part:
     if (streams := reader.u32("stream count")) != 1:
         raise _bad(f"it has {streams} streams, not 1")
     cells = reader.u32("cell count")
     if not cells:
         raise _bad("it holds no cells")
-    first, last = _positions(reader, cells, extended_cells)
+    if cells > MAX_CELLS:
+        raise _bad(f"it claims {cells:,} cells")
+    first, last = _positions(reader, cells, sequence, extended_cells)
     if reader.u32("V layout"):
         raise _bad("its V rows are transposed, so it was made without flash attention")
     n_layers = reader.u32("layer count")
@@ -91,13 +97,15 @@ def _kv(reader: _Reader, extended_cells: bool) -> Part:
     return Part("kv", cells, first, last, rows)
 
 
-def _positions(reader: _Reader, cells: int, extended_cells: bool) -> tuple[int, int]:
-    """Check every cell of a KV part: one owner each, positions a run without gap or repetition; return its ends."""
+def _positions(reader: _Reader, cells: int, sequence: int, extended_cells: bool) -> tuple[int, int]:
+    """Check every cell of a KV part: the sequence its only owner, positions a run without a gap; return its ends."""
     words = 6 if extended_cells else 3
     table = array("i")
     table.frombytes(reader.take(cells * words * 4, "cell table"))
     if array("i", [1]) * cells != table[1::words]:
         raise _bad("a cell does not belong to exactly one sequence")
+    if array("i", [sequence]) * cells != table[words - 1 :: words]:
+        raise _bad(f"a cell does not belong to sequence {sequence}")
     # Cells of a sliding window are reused in a ring, so only the sorted positions form a run.
     positions = sorted(table[0::words])
     first, last = positions[0], positions[-1]
@@ -119,8 +127,9 @@ def _recurrent(reader: _Reader) -> Part:
     n_layers = reader.u32("recurrent layer count")
     if not 1 <= n_layers <= MAX_LAYERS:
         raise _bad(f"it claims {n_layers:,} layers")
-    rows = []
-    while reader.offset < len(reader.view):  # the recurrent part is always the last one
+    rows: list[tuple[int, int]] = []
+    # The recurrent part is always the last one; hybrids have fewer recurrent layers than layers.
+    while reader.offset < len(reader.view) and len(rows) <= 2 * n_layers:
         rows.append(reader.rows(1))
     if not rows or len(rows) % 2 or len(rows) > 2 * n_layers:
         raise _bad(f"it has {len(rows)} recurrent rows for {n_layers} layers")
@@ -149,6 +158,8 @@ class _Reader:
     def rows(self, cells: int) -> tuple[int, int]:
         """Skip one layer's rows and return (type, bytes a row)."""
         kind, row_bytes = struct.unpack("<iQ", self.take(12, "row header"))
+        if kind not in GGML_TYPES.values():
+            raise _bad(f"a row has the unknown type {kind}")
         if not 0 < row_bytes <= MAX_ROW_BYTES:
             raise _bad(f"a row claims {row_bytes:,} bytes")
         self.take(row_bytes * cells, "rows")

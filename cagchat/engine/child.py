@@ -25,6 +25,28 @@ LOG_TAIL_LINES = 6
 EXIT_WAIT_S = 5.0
 
 
+class Spare:
+    """A child that was started before it is known what it will be asked to build.
+
+    It imports llama.cpp while this process imports its own modules and looks at the book: 0.1 s of every reopening.
+    """
+
+    def __init__(self) -> None:
+        self._spawned: tuple[subprocess.Popen[bytes], IO[bytes]] | None = _spawn("llama")
+
+    def take(self) -> tuple[subprocess.Popen[bytes], IO[bytes]] | None:
+        """Return the running child and its log, once; None when it has been taken."""
+        spawned, self._spawned = self._spawned, None
+        return spawned
+
+    def close(self) -> None:
+        """End the child if nobody took it."""
+        if (spawned := self.take()) is not None:
+            child, log = spawned
+            child.communicate()
+            log.close()
+
+
 class Child:
     """Runs `engine.serve` and passes calls on to what it builds there.
 
@@ -32,9 +54,9 @@ class Child:
     what the child wrote to stderr.
     """
 
-    def __init__(self, start: Start) -> None:
-        """Start the child; it builds its engine while this process goes on (see `greeting`)."""
-        self._child, self._log = _spawn()
+    def __init__(self, start: Start, spare: Spare | None = None) -> None:
+        """Start the child, or take the spare one; it builds its engine while this process goes on (see `greeting`)."""
+        self._child, self._log = (spare.take() if spare else None) or _spawn(start.kind)
         self._outbox: queue.SimpleQueue[object | None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name="engine-requests", daemon=True)
         self._sender.start()
@@ -155,10 +177,10 @@ class Child:
             stdin.close()
 
 
-def _spawn() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _spawn(kind: str) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     """Start the child in a session of its own, so that a Ctrl-C in the terminal reaches only this process."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child; unlinked, so nothing is left behind
-    command = [sys.executable, "-P", "-X", "faulthandler", "-m", "cagchat.engine.serve"]
+    command = [sys.executable, "-P", "-X", "faulthandler", "-m", "cagchat.engine.serve", kind]
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -7,6 +7,7 @@ that can be deleted; `cagchat doctor` shows it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from cagchat.engine.child import Spare
 from cagchat.engine.process import EngineProcess
 from cagchat.engine.protocol import CHAT, EngineSettings
 from cagchat.engine.wire import Start
-from cagchat.errors import EngineDied
+from cagchat.errors import EngineDied, ModelError, StorageError
 from cagchat.files import private_folder, write_bytes
 
 TRIAL_TOKENS = 64  # a batch large enough for the matrix kernels; single tokens take another path, so one follows
@@ -52,10 +54,11 @@ class Verdicts:
         return next((v for v in self.all() if (v.machine, v.model) == (machine, model)), None)
 
     def add(self, verdict: Verdict) -> None:
-        """Remember a verdict in place of an earlier one."""
+        """Remember a verdict in place of an earlier one, where the cache can be written: else it is found anew."""
         others = [v for v in self.all() if (v.machine, v.model) != (verdict.machine, verdict.model)]
-        private_folder(self._path.parent)
-        write_bytes(self._path, json.dumps([asdict(v) for v in [*others, verdict]], indent=1).encode())
+        with contextlib.suppress(StorageError):
+            private_folder(self._path.parent)
+            write_bytes(self._path, json.dumps([asdict(v) for v in [*others, verdict]], indent=1).encode())
 
     def forget(self) -> None:
         """Forget all verdicts, so that the fast path is tried again."""
@@ -83,12 +86,27 @@ def processor_name() -> str:
 
 
 def model_name(model: Path) -> str:
-    """Name a model file by name and size: kernels depend on its tensor types."""
-    return f"{model.name} {model.stat().st_size}"
+    """Name a model file by name and size: kernels depend on its tensor types. Raises `ModelError` when it is gone."""
+    try:
+        return f"{model.name} {model.stat().st_size}"
+    except OSError as error:
+        raise ModelError(f"{model} cannot be read: {error.strerror}.", "Choose a model with --model PATH.") from error
+
+
+Starter = Callable[[EngineSettings, Spare | None], EngineProcess]
+
+
+def start_llama(settings: EngineSettings, spare: Spare | None) -> EngineProcess:
+    """Start llama.cpp in a child process."""
+    return EngineProcess(Start("llama", (settings,)), spare)
 
 
 def open_engine(
-    settings: EngineSettings, verdicts: Verdicts, notify: Callable[[str], None], start: str = "llama"
+    settings: EngineSettings,
+    verdicts: Verdicts,
+    notify: Callable[[str], None],
+    start: Starter = start_llama,
+    spare: Spare | None = None,
 ) -> EngineProcess:
     """Start an engine on the fast path if it is known to work or not yet known, else on the safe one.
 
@@ -98,8 +116,8 @@ def open_engine(
     machine, model = machine_name(), model_name(settings.model)
     known = verdicts.find(machine, model)
     if known is not None:
-        return EngineProcess(Start(start, (replace(settings, fast_kernels=known.works),)))
-    engine = EngineProcess(Start(start, (replace(settings, fast_kernels=True),)))
+        return start(replace(settings, fast_kernels=known.works), spare)
+    engine = start(replace(settings, fast_kernels=True), spare)
     try:
         _try(engine)
     except EngineDied as died:
@@ -108,7 +126,7 @@ def open_engine(
             raise
         verdicts.add(Verdict(machine, model, works=False, reason=died.reason))
         notify(f"llama.cpp's fast kernels crash on this processor ({died.reason}); the safe ones are used from now on.")
-        return EngineProcess(Start(start, (replace(settings, fast_kernels=False),)))
+        return start(replace(settings, fast_kernels=False), None)
     except BaseException:
         engine.close()
         raise

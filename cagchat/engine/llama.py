@@ -18,13 +18,16 @@ import types
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from cagchat.engine import blob as blobs
 from cagchat.engine.marks import Marks
+from cagchat.engine.padding import TILE_TOKENS, Work, padding
 from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_difference, map_existing, map_new
 from cagchat.engine.protocol import (
+    BOOK,
     Blob,
     EngineSettings,
     Finish,
@@ -72,6 +75,22 @@ def high_level() -> Any:
     return llama_cpp
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """The installed library: its version, its line about processor features and devices, and whether it uses GPUs."""
+
+    version: str
+    features: str
+    gpu_offload: bool
+
+
+def system() -> System:
+    """Load the library and ask what it was built for; no model is needed."""
+    ll = bindings()
+    features = ll.llama_print_system_info().decode(errors="replace").strip(" |")
+    return System(_package_version(), features, bool(ll.llama_supports_gpu_offload()))
+
+
 class LlamaEngine:
     """Implements `engine.protocol.Engine` with llama.cpp."""
 
@@ -96,6 +115,7 @@ class LlamaEngine:
         self._batch = self._ll.llama_batch_init(settings.n_batch, 0, 1)
         self._marks = Marks(settings.mark_budget_bytes)
         self._spans = SpanLog()
+        self._work = self._attention_work()
         self._stop = threading.Event()
 
     @property
@@ -197,22 +217,48 @@ class LlamaEngine:
         position = self.length(sequence)
         for start in range(0, len(tokens), self._settings.n_batch):
             part = tokens[start : start + self._settings.n_batch]
-            self._decode(sequence, part, position + start, last_logits=start + len(part) == len(tokens))
+            last = start + len(part) == len(tokens)
+            self._decode(sequence, part, position + start, last_logits=last, padding=self._padding(part, position))
+
+    def _padding(self, tokens: Tokens, depth: int) -> int:
+        """Return how many filler tokens make a short batch cheaper: see `engine.padding`."""
+        if self._work is None or self._settings.n_batch < TILE_TOKENS:
+            return 0
+        room = self._settings.n_context - depth - len(tokens)
+        return min(padding(len(tokens), depth, self._work), max(0, room))
 
     def _decode(
-        self, sequence: int, tokens: Tokens, start: int, *, last_logits: bool = False, probe: bool = False
+        self,
+        sequence: int,
+        tokens: Tokens,
+        start: int,
+        *,
+        last_logits: bool = False,
+        probe: bool = False,
+        padding: int = 0,
     ) -> None:
-        """Run one batch through the model; the one place where tokens are evaluated, and so where they are counted."""
+        """Run one batch through the model; the one place where tokens are evaluated, and so where they are counted.
+
+        `padding` adds that many filler tokens in a sequence of their own, which is cleared at once.
+        """
         batch = self._batch
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
+        filler = self._settings.n_sequences  # the sequence after the last that callers know
+        rows = [(token, start + i, sequence) for i, token in enumerate(tokens)]
+        rows += [(tokens[0], i, filler) for i in range(padding)]
+        batch.n_tokens = len(rows)
+        for i, (token, position, owner) in enumerate(rows):
             batch.token[i] = token
-            batch.pos[i] = start + i
+            batch.pos[i] = position
             batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = sequence
+            batch.seq_id[i][0] = owner
             batch.logits[i] = 0
         batch.logits[len(tokens) - 1] = last_logits
         status = self._ll.llama_decode(self._context, batch)
+        if padding:
+            self._ll.llama_memory_seq_rm(self._kv, filler, -1, -1)
+            if status == NO_SLOT:
+                return self._decode(sequence, tokens, start, last_logits=last_logits, probe=probe)
+            self._spans.add(Span(filler, 0, padding, padding=True))
         if status == NO_SLOT:
             raise ContextFull(
                 f"The context of {self._settings.n_context:,} tokens is full.",
@@ -225,6 +271,7 @@ class LlamaEngine:
                 "Lower batch or chat_tokens if memory is short.",
             )
         self._spans.add(Span(sequence, start, len(tokens), probe))
+        return None
 
     def _last_logits(self) -> array[float]:
         pointer = self._ll.llama_get_logits_ith(self._context, -1)
@@ -422,7 +469,7 @@ class LlamaEngine:
         params = ll.llama_context_default_params()
         params.n_ctx = settings.n_context
         params.n_batch = params.n_ubatch = settings.n_batch
-        params.n_seq_max = settings.n_sequences
+        params.n_seq_max = settings.n_sequences + self._fillers()
         params.n_threads = params.n_threads_batch = settings.threads or default_threads()
         params.flash_attn_type = FLASH_ATTENTION_ON  # quantised V needs it, and V rows stay cell by cell
         params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
@@ -441,6 +488,19 @@ class LlamaEngine:
                 "Lower chat_tokens, or choose --kv q8_0 or q4_0.",
             )
         return context
+
+    def _fillers(self) -> int:
+        """Return how many sequences beside the callers' are needed: one for padding, where it costs no memory."""
+        return 1 if self._memory_kind() == "attention" else 0
+
+    def _attention_work(self) -> Work | None:
+        """Return what padding is decided by; None where short batches have no slow path (GPU, quantised K and V)."""
+        ll, model = self._ll, self._model
+        on_gpu = ll.llama_supports_gpu_offload() and self._settings.gpu_layers != 0
+        if on_gpu or self._settings.kv_type != "f16" or not self._fillers():
+            return None
+        elements = ll.llama_model_n_layer(model) * ll.llama_model_n_embd(model)
+        return Work(elements_per_position=elements, parameters=ll.llama_model_n_params(model))
 
     def _describe(self) -> ModelInfo:
         ll, model = self._ll, self._model
@@ -500,6 +560,53 @@ class LlamaTokenizer:
         if self._model:
             self._ll.llama_model_free(self._model)
             self._model = None
+
+
+class BareLoop:
+    """The least code that reads a text and continues it: what `cagchat bench` measures the engine against.
+
+    Model, context and their settings are the engine's, with one sequence. What it leaves out is the engine's own work
+    around llama_decode: filling batches, counting spans, messages to the program, looking for a cancel.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Load the model. Raises what the engine raises."""
+        self._engine = LlamaEngine(replace(settings, n_sequences=1))
+        self.settings = self._engine.settings
+        self.info = self._engine.info
+
+    def read(self, tokens: Tokens) -> float:
+        """Evaluate tokens in an empty cache, a batch at a time; return the seconds that took."""
+        engine, n_batch = self._engine, self.settings.n_batch
+        engine.clear(BOOK)
+        ids = (ctypes.c_int32 * len(tokens))(*tokens)
+        began = time.perf_counter()
+        for start in range(0, len(ids), n_batch):
+            self._decode(ids, start, min(n_batch, len(ids) - start))
+        engine._ll.llama_synchronize(engine._context)
+        return time.perf_counter() - began
+
+    def decode(self, last: int, count: int) -> float:
+        """Go on greedily after the token `last` for `count` tokens; return the seconds from the first of them on."""
+        ll, context = self._engine._ll, self._engine._context
+        sampler = ll.llama_sampler_init_greedy()
+        token = (ctypes.c_int32 * 1)(last)
+        try:
+            self._decode(token, 0, 1)
+            token[0] = ll.llama_sampler_sample(sampler, context, -1)
+            began = time.perf_counter()
+            for _ in range(count):
+                self._decode(token, 0, 1)
+                token[0] = ll.llama_sampler_sample(sampler, context, -1)
+            return time.perf_counter() - began
+        finally:
+            ll.llama_sampler_free(sampler)
+
+    def _decode(self, ids: Any, start: int, count: int) -> None:
+        ll = self._engine._ll
+        pointer = ctypes.cast(ctypes.byref(ids, start * ctypes.sizeof(ctypes.c_int32)), ll.llama_token_p)
+        if status := ll.llama_decode(self._engine._context, ll.llama_batch_get_one(pointer, count)):
+            raise EngineError(f"llama_decode returned {status} in the bare loop.", "Raise chat_tokens, lower batch.")
 
 
 class _Words:

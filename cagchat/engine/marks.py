@@ -17,7 +17,7 @@ class Marks:
         """Keep a snapshot of the sequence at this length."""
         self._marks.pop((sequence, length), None)
         self._marks[sequence, length] = snapshot
-        self._evict((sequence, length))
+        self._evict()
 
     def get(self, sequence: int, length: int) -> bytearray | None:
         """Return the snapshot taken at this length, if it is still kept."""
@@ -39,7 +39,10 @@ class Marks:
         """The memory the snapshots take."""
         return sum(len(snapshot) for snapshot in {id(s): s for s in self._marks.values()}.values())
 
-    def _evict(self, newest: tuple[int, int]) -> None:
-        while self.size_bytes > self._budget and len(self._marks) > 1:
-            oldest = next(key for key in self._marks if key != newest)
+    def _evict(self) -> None:
+        while self.size_bytes > self._budget:
+            newest = {sequence: (sequence, length) for sequence, length in self._marks}
+            oldest = next((key for key in self._marks if key != newest[key[0]]), None)
+            if oldest is None:
+                return
             del self._marks[oldest]

@@ -25,10 +25,13 @@ def digests(view: memoryview, piece_bytes: int = PIECE_BYTES) -> tuple[str, ...]
 
 
 def first_difference(view: memoryview, blob: Blob) -> int | None:
-    """Return the index of the first piece whose digest is not the recorded one, or None when all agree."""
-    for index, recorded in enumerate(blob.pieces):
-        start = index * blob.piece_bytes
-        if xxhash.xxh3_128_hexdigest(view[start : start + blob.piece_bytes]) != recorded:
+    """Return the index of the first piece whose digest is not the recorded one, or None when all agree.
+
+    A piece without a recorded digest differs.
+    """
+    for index, start in enumerate(range(0, len(view), blob.piece_bytes)):
+        digest = xxhash.xxh3_128_hexdigest(view[start : start + blob.piece_bytes])
+        if index >= len(blob.pieces) or digest != blob.pieces[index]:
             return index
     return None
 
@@ -66,8 +69,9 @@ def _reserve(fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
         return
     zeros = bytes(1 << 20)  # macOS and Windows: writing is the only portable way to be sure of the space
-    for start in range(0, size, len(zeros)):
-        os.write(fd, zeros[: size - start])
+    left = size
+    while left:  # a disk that is nearly full takes less than it was given, and refuses only the next write
+        left -= os.write(fd, zeros[:left])
 
 
 @contextmanager
@@ -84,7 +88,7 @@ def map_existing(path: Path, blob: Blob) -> Iterator[mmap.mmap]:
         ) from error
     try:
         size = os.fstat(fd).st_size
-        if size != blob.size_bytes:
+        if size != blob.size_bytes or not size:
             raise StateDamaged(
                 f"{path} holds {size:,} bytes where {blob.size_bytes:,} were written.",
                 "The book has to be read again; the damaged file is set aside, not deleted.",

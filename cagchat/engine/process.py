@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cagchat.engine.child import Child
+from cagchat.engine.child import Child, Spare
 from cagchat.engine.protocol import (
     Blob,
     EngineSettings,
@@ -55,8 +55,8 @@ class EngineProcess:
     (`ModelError`, `EngineError`, `EngineDied`).
     """
 
-    def __init__(self, start: Start) -> None:
-        self._child = Child(start)
+    def __init__(self, start: Start, spare: Spare | None = None) -> None:
+        self._child = Child(start, spare)
 
     @property
     def info(self) -> ModelInfo:

@@ -102,12 +102,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Tokens that went through the model: `count` positions from `start` of `sequence`; `probe` marks a self-check."""
+    """Tokens that went through the model: `count` positions from `start` of `sequence`.
+
+    `probe` marks a self-check, `padding` fillers that make a short batch cheaper; neither is anybody's text.
+    """
 
     sequence: int
     start: int
     count: int
     probe: bool = False
+    padding: bool = False
 
 
 @dataclass(frozen=True, slots=True)

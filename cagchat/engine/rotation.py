@@ -11,5 +11,5 @@ VARIABLE = "LLAMA_ATTN_ROT_DISABLE"
 
 def rotated(kv_type: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether K and V of this type are stored rotated by a Hadamard matrix (llama-kv-cache.cpp reads `atoi`)."""
-    number = re.match(r"\s*[+-]?\d+", environ.get(VARIABLE, ""))
-    return kv_type != "f16" and not (number and int(number[0]))
+    not_zero = re.match(r"\s*[+-]?0*[1-9]", environ.get(VARIABLE, ""))
+    return kv_type != "f16" and not not_zero

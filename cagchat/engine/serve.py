@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import queue
@@ -27,11 +28,16 @@ def build(start: Start) -> tuple[Any, Any]:
 
         fake = FakeEngine(*start.arguments)
         return fake, (fake.settings, fake.info)
-    from cagchat.engine.llama import LlamaEngine, LlamaTokenizer
+    from cagchat.engine.llama import BareLoop, LlamaEngine, LlamaTokenizer, system
 
+    if start.kind == "system":
+        return None, system()
     if start.kind == "tokenizer":
         tokenizer = LlamaTokenizer(*start.arguments)
         return tokenizer, tokenizer.vocabulary
+    if start.kind == "bare":
+        bare = BareLoop(*start.arguments)
+        return bare, (bare.settings, bare.info)
     engine = LlamaEngine(*start.arguments)
     return engine, (engine.settings, engine.info)
 
@@ -112,15 +118,25 @@ class Server:
             os._exit(0)
 
 
+def prepare() -> None:
+    """Load the llama.cpp library before the first message comes; a failure is told when an engine is asked for."""
+    from cagchat.engine.llama import bindings
+
+    with contextlib.suppress(CagchatError, ImportError, OSError):
+        bindings()
+
+
 def main() -> None:
     """Serve until the parent is gone.
 
     Takes stdin and stdout for messages; anything that prints goes to stderr, which the parent keeps as a log.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
+        if sys.argv[1:] == ["llama"]:
+            prepare()
         Server(sys.stdin.buffer, replies).run()
     except Exception:  # the outer border: whatever this is, the parent must learn of it as an ended process
         traceback.print_exc()

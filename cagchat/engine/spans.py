@@ -17,8 +17,7 @@ class SpanLog:
         """Record tokens that went through the model."""
         if self._spans:
             last = self._spans[-1]
-            same = (last.sequence, last.start + last.count, last.probe) == (span.sequence, span.start, span.probe)
-            if same:
+            if replace(last, start=last.start + last.count, count=span.count) == span:
                 self._spans[-1] = replace(last, count=last.count + span.count)
                 return
         self._spans.append(span)

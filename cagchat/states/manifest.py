@@ -6,6 +6,7 @@ A manifest is JSON with a digest over its own content, so that a flipped bit in 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from cagchat.errors import StateDamaged
 from cagchat.files import write_bytes
 from cagchat.prompt import Frame
 from cagchat.states.key import StateKey
+
+_FILE_NAME = re.compile(r"(state|checkpoint|boundary)-[0-9]+\.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Manifest:
 def write(path: Path, manifest: Manifest) -> None:
     """Replace the manifest in one step."""
     content = asdict(manifest)
-    text = json.dumps({"digest": _digest(content), "content": content}, ensure_ascii=False, indent=1)
+    # ASCII, because the path of a book may hold bytes that are no UTF-8 (lone surrogates in a str).
+    text = json.dumps({"digest": _digest(content), "content": content}, indent=1)
     write_bytes(path, text.encode())
 
 
@@ -96,12 +100,12 @@ def read(path: Path) -> Manifest:
         return _manifest(content)
     except OSError as error:
         raise StateDamaged(f"{path} cannot be read: {error.strerror}.", hint) from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise StateDamaged(f"{path} is not a manifest of this version.", hint) from error
 
 
 def _digest(content: dict[str, Any]) -> str:
-    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return str(xxhash.xxh3_128_hexdigest(canonical.encode()))
 
 
@@ -135,6 +139,6 @@ def _file(content: dict[str, Any] | None) -> StateFile | None:
         for part in blob["parts"]
     )
     name = str(content["name"])
-    if "/" in name or "\\" in name or name.startswith("."):
+    if not _FILE_NAME.fullmatch(name) or blob["piece_bytes"] < 1:
         raise ValueError(name)  # a manifest names files of its own folder only
     return StateFile(name, Blob(**blob | {"pieces": tuple(blob["pieces"]), "parts": parts}))

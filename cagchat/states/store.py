@@ -54,6 +54,11 @@ class StateFolder:
         return self.path.with_name(f"{self.name}.lock")
 
     @property
+    def holder_path(self) -> Path:
+        """Beside the lock: the number of the process that holds it."""
+        return self.path.with_name(f"{self.name}.pid")
+
+    @property
     def book_path(self) -> Path:
         """The book's text, UTF-8."""
         return self.path / "book.txt"
@@ -119,8 +124,13 @@ class StateFolder:
         return 0.0
 
     def size_bytes(self) -> int:
-        """Return what the folder takes on disk."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        """Return what the folder takes on disk. Files that another process deletes meanwhile count nothing."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += Path(folder, name).stat().st_size
+        return total
 
     def drop_files(self, keep: set[str]) -> None:
         """Delete state files (states, checkpoints, boundaries) that are not in `keep`, and what dead writers left."""
@@ -174,7 +184,7 @@ class States:
         """
         known = [(folder, title_and_path(folder)) for folder in self.all()]
         wanted = fold(name)
-        path = str(Path(name).expanduser().absolute())
+        path = _absolute(name)
         ways = (
             [folder for folder, _ in known if folder.name == name],
             [folder for folder, (_, source) in known if source and source == path],
@@ -201,14 +211,16 @@ class States:
         lock = FileLock(folder.lock_path, timeout=0, mode=0o600)
         try:
             with lock, storage_errors(folder.path):
+                self.finish_deleting()
                 # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
                 folder.path.rename(folder.path.with_name(f"{DELETING}{folder.name}"))
                 self.finish_deleting()
+                # While it is held: a file unlinked after its release might be the one that another process holds.
+                folder.lock_path.unlink(missing_ok=True)
         except Timeout:
             raise UsageError(
                 f"{folder.name} is being read by another process.", "Stop that one first, then delete."
             ) from None
-        folder.lock_path.unlink(missing_ok=True)
         return size
 
     def finish_deleting(self) -> None:
@@ -232,6 +244,13 @@ def title_and_path(folder: StateFolder) -> tuple[str, str]:
     except StateDamaged:
         return "", ""
     return book.title, book.path
+
+
+def _absolute(name: str) -> str:
+    try:
+        return str(Path(name).expanduser().absolute())
+    except RuntimeError:  # "~nobody": then it is no path
+        return name
 
 
 def slug(title: str) -> str:

@@ -1,0 +1,200 @@
+"""`cagchat bench`: measure side by side, in a folder of its own that is deleted afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cagchat import __version__
+from cagchat.cli.options import add_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cagchat.bench.tables import Table
+    from cagchat.bench.workbench import Workbench
+    from cagchat.cli.app import App
+
+# Each is a module of cagchat.bench; the order lets later ones use the state that the first one leaves.
+MEASUREMENTS = {
+    "reopen": "a process's start to the first byte of an answer, restored and cold",
+    "restore": "bytes a second of a restore and of a memory copy",
+    "speed": "prefill and decode, and a bare loop of llama_decode",
+    "peers": "two questions after a restart, and other ways to keep a state",
+}
+STORY = "demo/story.md"
+LENGTHS = (256, 1024)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    what = "; ".join(f"{name}: {summary}" for name, summary in MEASUREMENTS.items())
+    parser.add_argument("--book", metavar="FILE", help="the book to measure with; default: the demonstration's story")
+    parser.add_argument(
+        "--only", type=names, default=tuple(MEASUREMENTS), metavar="NAME[,NAME]", help=f"measure only this ({what})"
+    )
+    parser.add_argument(
+        "--repeat", type=at_least_one, default=3, metavar="N", help="runs of each; the best is shown. Default: 3."
+    )
+    parser.add_argument(
+        "--lengths",
+        type=numbers,
+        default=LENGTHS,
+        metavar="N[,N]",
+        help="reopen the book cut to so many tokens too. Default: " + ",".join(map(str, LENGTHS)) + ".",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
+    add_engine(parser)
+
+
+def run(app: App, args: argparse.Namespace) -> int:
+    """Measure and print; 1 when a measurement failed, with the others still shown."""
+    from cagchat.cli.app import say
+    from cagchat.errors import UsageError
+    from cagchat.files import write_bytes
+
+    report = Path(args.json).expanduser() if args.json else None
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"There is no folder {report.parent} for {report.name}.", "Create it first.")
+    with tempfile.TemporaryDirectory(prefix="cagchat-bench-") as folder:
+        bench = set_up(app, args, Path(folder))
+        machine, tables = describe(bench), []
+        failed = False
+        show_machine(machine)
+        for name in args.only:
+            say(f"{name}: {MEASUREMENTS[name]}")
+            table, error = measured(name, bench)
+            tables.append(table)
+            failed = failed or error
+            show(table)
+    if report is not None:
+        write_bytes(report, f"{json.dumps(as_object(machine, tables), ensure_ascii=False, indent=2)}\n".encode())
+        say(f"Written to {report}.")
+    return 1 if failed else 0
+
+
+def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
+    """Return a bench with the book, the model and the settings of the command line, working in `home`."""
+    from dataclasses import replace
+
+    from cagchat import documents
+    from cagchat.bench.workbench import Workbench
+    from cagchat.cli.app import say
+    from cagchat.engine.llama import default_threads
+    from cagchat.models.find import resolve_model
+
+    book = Path(args.book).expanduser().absolute() if args.book else story(home)
+    documents.read(book)  # a book that is not there is refused before anything is measured
+    settings = replace(
+        app.settings,
+        # Without a name the model that comes with the program, not whatever lies in the user's folder.
+        model=str(resolve_model(app.settings.model, home / "models").absolute()),
+        threads=app.settings.threads or default_threads(),
+    )
+    return Workbench(home, settings, book, args.repeat, args.lengths, say)
+
+
+def story(home: Path) -> Path:
+    """Copy the demonstration's story out of the package."""
+    from importlib.resources import files
+
+    from cagchat.files import write_bytes
+
+    path = home / Path(STORY).name
+    write_bytes(path, files("cagchat").joinpath(STORY).read_bytes())
+    return path
+
+
+def describe(bench: Workbench) -> dict[str, str | int]:
+    """Return what the figures depend on."""
+    from cagchat import documents
+    from cagchat.bench.workbench import count_tokens
+    from cagchat.engine.fastpath import processor_name
+
+    settings = bench.settings
+    return {
+        "cagchat": __version__,
+        "processor": processor_name(),
+        "cores": os.cpu_count() or 1,
+        "threads": settings.threads,
+        "llama_cpp_python": version("llama-cpp-python"),
+        "model": bench.model_name,
+        "kv_type": settings.kv_type,
+        "batch": settings.batch,
+        "gpu_layers": settings.gpu_layers,
+        "book": documents.load(bench.book).title,
+        "tokens": count_tokens(bench),
+        "repeat": bench.repeat,
+        "shown": "best",
+    }
+
+
+def measured(name: str, bench: Workbench) -> tuple[Table, bool]:
+    """Return a measurement's table, or one that says why it failed and True."""
+    from cagchat.bench.tables import Column, Table
+    from cagchat.cli.app import complain
+    from cagchat.errors import CagchatError
+
+    try:
+        table: Table = importlib.import_module(f"cagchat.bench.{name}").measure(bench)
+        return table, False
+    except CagchatError as error:
+        complain(error.message, error.hint)
+        row = {"reason": f"{error.message} {error.hint}"}
+        return Table(name, MEASUREMENTS[name].capitalize(), (Column("reason", "not measured"),), (row,)), True
+
+
+def show_machine(machine: dict[str, str | int]) -> None:
+    """Print in one sentence what the figures depend on."""
+    print(
+        f"{machine['processor']}, {machine['cores']} cores ({machine['threads']} used), llama-cpp-python "
+        f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}, batch {machine['batch']}; "
+        f"{machine['book']}, {machine['tokens']:,} tokens. The best of {machine['repeat']} runs is shown.\n",
+        flush=True,
+    )
+
+
+def show(table: Table) -> None:
+    """Print a table: drawn on a terminal, as Markdown elsewhere."""
+    from cagchat.bench.tables import drawn, markdown
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(drawn(table))
+    else:
+        print(markdown(table), flush=True)
+
+
+def as_object(machine: dict[str, str | int], tables: Sequence[Table]) -> dict[str, object]:
+    """Return the whole run for `--json`."""
+    from cagchat.bench import tables as shapes
+
+    return {"machine": machine, "measurements": [shapes.as_object(table) for table in tables]}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read `--only`; each measurement once, in the order they build on each other."""
+    wanted = {part.strip() for part in text.split(",")}
+    if unknown := sorted(wanted - MEASUREMENTS.keys()):
+        raise argparse.ArgumentTypeError(f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}")
+    return tuple(name for name in MEASUREMENTS if name in wanted)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read `--lengths`."""
+    return tuple(at_least_one(part) for part in text.split(",") if part.strip())
+
+
+def at_least_one(text: str) -> int:
+    """Read a count."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)

@@ -1,0 +1,62 @@
+"""Print rows, pairs and JSON on stdout: for a reader on a terminal, for a program elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+
+def moment(seconds: float) -> str:
+    """Return a time as a reader's clock and calendar show it."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
+
+
+def print_json(content: object) -> None:
+    """Print JSON on stdout."""
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    # The path of a book may hold bytes that are no UTF-8; only escaped can they be printed.
+    print(text if encodable(text) else json.dumps(content, indent=2))
+
+
+def encodable(text: str) -> bool:
+    """Tell whether a text is valid Unicode, without halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def print_lines(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows for a program: cells between tabs, no tab or line end inside."""
+    from cagchat.sessions.naming import one_line
+
+    for row in rows:
+        print("\t".join(one_line(cell) for cell in row))
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print names and words in two columns."""
+    from cagchat.sessions.naming import one_line
+
+    width = max(len(name) for name, _ in pairs)
+    for name, words in pairs:
+        print(f"{name:<{width}}  {one_line(words)}")
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Print rows for a reader, as wide as the terminal; columns named in `numbers` stand to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cagchat.sessions.naming import one_line
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="right" if header in numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    Console().print(table)
