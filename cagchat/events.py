@@ -1,7 +1,8 @@
 """What happens while a book is prepared and a question answered; front ends only render it.
 
-`Library.prepare` yields `Notice`, `Waiting`, `Opening`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`, `Restored`
-and at last `Ready`; `Conversation.ask` yields `Notice`, `HistoryRead`, `Thinking`, `Answer` and at last `Answered`.
+`Library.prepare` yields `Notice`, `Waiting`, `Opening`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`,
+`Restored` and at last `Ready`; `Conversation.ask` yields `Notice`, `Restored`, `HistoryRead`, `Thinking`, `Answer` and
+at last `Answered`.
 """
 
 from __future__ import annotations

@@ -439,8 +439,8 @@ def fit(prefix: Prefix, job: Job, chat_tokens: int) -> Prefix:
         return prefix.cut(beginning)
     needed = len(prefix.tokens) + room
     raise BookTooLong(
-        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,}, {room:,} of them kept "
-        f"for the chat: {excess:,} too many.",
+        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,}, of which {room:,} "
+        f"are kept for the chat: {excess:,} too many.",
         f"Choose a model whose context is {needed:,} or more (--model PATH), or read only the beginning (--truncate).",
     )
 

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cagchat.bench.contender import Job, Phase, Way
 from cagchat.bench.tables import Cell, Column, Table, least
 from cagchat.bench.workbench import QUESTIONS, Workbench, cut_book, environment, open_book
 from cagchat.errors import EngineError, ModelError
-from cagchat.files import private_folder, write_bytes
+from cagchat.files import private_folder, storage_errors, write_bytes
 
 WAYS: dict[Way, str] = {
     "cagchat": "cagchat",
@@ -32,6 +32,8 @@ WAYS: dict[Way, str] = {
 HYBRID_TOKENS = 4096
 HYBRID_CONTEXT = 16_384
 HYBRID_LAYERS, HYBRID_EMBED = 16, 512  # reads about a thousand tokens a second on one core: long enough to be noticed
+
+Reports = list[tuple[float, dict[str, Any]]]
 
 COLUMNS = (
     Column("model", "model"),
@@ -99,18 +101,52 @@ def on_hybrid(
 
 
 def compare(bench: Workbench, timer: Callable[[], float]) -> list[dict[str, Cell]]:
-    """Return one row for each way."""
+    """Return one row for each way; they are asked in turn, round by round, so that a slow minute hits all of them."""
     bench.say(f"peers: cagchat reads {bench.book.name} with {bench.model_name}")
-    job, size_bytes, memory = plan(bench)
-    rows: list[dict[str, Cell]] = []
-    for way, name in WAYS.items():
-        row: dict[str, Cell] = {"model": f"{bench.model_name} ({memory})", "way": name, "tokens": len(job.book)}
+    job, state_bytes, memory = plan(bench)
+    kept = [Kept(replace(job, way=way), bench.home / "peers" / way, state_bytes) for way in WAYS]
+    for one in kept:
+        with one.noting_failure():
+            keep(bench, one, timer)
+    for number in range(bench.repeat):
+        bench.say(f"peers: two questions to each, round {number + 1} of {bench.repeat}")
+        for one in (one for one in kept if not one.reason):
+            with one.noting_failure():
+                one.runs.append(ask(bench, one, timer))
+    shutil.rmtree(bench.home / "peers", ignore_errors=True)
+    model = f"{bench.model_name} ({memory})"
+    return [{"model": model, "way": WAYS[one.job.way], "tokens": len(job.book), **one.row()} for one in kept]
+
+
+@dataclass(slots=True)
+class Kept:
+    """A book as one way keeps it, and what asking it gave; `reason` says why it cannot be asked any more."""
+
+    job: Job
+    folder: Path
+    size_bytes: int
+    runs: list[Answers] = field(default_factory=list)
+    reason: str = ""
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Take a process that failed inside the block for a result, not for the end of the bench."""
         try:
-            row |= run_way(bench, replace(job, way=way), size_bytes, timer)
+            yield
         except EngineError as error:
-            row["first"] = error.message
-        rows.append(row)
-    return rows
+            self.reason = error.message
+
+    def row(self) -> dict[str, Cell]:
+        """Return the way's part of its row."""
+        if self.reason:
+            return {"first": self.reason}
+        return {
+            "size": self.size_bytes,
+            "first": least([answers.first_s for answers in self.runs]),
+            "first_book": max(answers.first_book for answers in self.runs),
+            "second": least([answers.second_s for answers in self.runs]),
+            "second_book": max(answers.second_book for answers in self.runs),
+        }
 
 
 def plan(bench: Workbench) -> tuple[Job, int, str]:
@@ -144,38 +180,38 @@ def plan(bench: Workbench) -> tuple[Job, int, str]:
         return job, book.folder.size_bytes(), book.engine.info.memory
 
 
-def run_way(bench: Workbench, job: Job, size_bytes: int, timer: Callable[[], float]) -> dict[str, Cell]:
-    """Read and keep the book one way (cagchat has), then ask it in as many fresh processes as the bench repeats."""
-    kept = bench.home / "peers" / f"{Path(job.model).stem}-{job.way}"
-    if job.way != "cagchat":
-        private_folder(kept)
-        bench.say(f"peers: {WAYS[job.way]} reads {len(job.book):,} tokens")
-        run(bench, job, "read", kept, timer)
-        size_bytes = sum(file.stat().st_size for file in kept.rglob("*") if file.is_file())
-    runs = []
-    for number in range(bench.repeat):
-        bench.say(f"peers: {WAYS[job.way]} is asked, run {number + 1} of {bench.repeat}")
-        used = kept.with_name(f"{kept.name}-used")  # a copy: answering changes some of them
-        if job.way != "cagchat":
-            shutil.copytree(kept, used)
-        runs.append(run(bench, job, "ask", used, timer))
-        shutil.rmtree(used, ignore_errors=True)
-    shutil.rmtree(kept, ignore_errors=True)
-    return {
-        "size": size_bytes,
-        "first": least([answers.first_s for answers in runs]),
-        "first_book": max(answers.first_book for answers in runs),
-        "second": least([answers.second_s for answers in runs]),
-        "second_book": max(answers.second_book for answers in runs),
-    }
+def keep(bench: Workbench, kept: Kept, timer: Callable[[], float]) -> None:
+    """Read the book in a process of its own and keep it; cagchat has done so."""
+    if kept.job.way == "cagchat":
+        return
+    bench.say(f"peers: {WAYS[kept.job.way]} reads {len(kept.job.book):,} tokens")
+    private_folder(kept.folder)
+    run(bench, kept.job, "read", kept.folder, timer)
+    kept.size_bytes = sum(file.stat().st_size for file in kept.folder.rglob("*") if file.is_file())
 
 
-def run(bench: Workbench, job: Job, phase: Phase, folder: Path, timer: Callable[[], float]) -> Answers:
-    """Run one process of a way. Raises `EngineError` saying how it ended when it does not end well."""
+def ask(bench: Workbench, kept: Kept, timer: Callable[[], float]) -> Answers:
+    """Ask both questions in a process of its own; the others get a copy, because some change it by answering."""
+    if kept.job.way == "cagchat":
+        return parse(run(bench, kept.job, "ask", bench.home, timer))
+    used = kept.folder.with_name(f"{kept.folder.name}-used")
+    with storage_errors(used):
+        shutil.copytree(kept.folder, used)
+    try:
+        return parse(run(bench, kept.job, "ask", used, timer))
+    finally:
+        shutil.rmtree(used)
+
+
+def run(bench: Workbench, job: Job, phase: Phase, folder: Path, timer: Callable[[], float]) -> Reports:
+    """Run one process of a way and return its reports, each with the seconds since before it was started.
+
+    Raises `EngineError` saying how it ended when it does not end well.
+    """
     sheet = private_folder(bench.home / "peers") / "job.json"
     write_bytes(sheet, json.dumps(asdict(replace(job, phase=phase, folder=str(folder)))).encode())
     command = [sys.executable, "-P", "-m", "cagchat.bench.contender", str(sheet)]
-    reports: list[tuple[float, dict[str, Any]]] = []
+    reports: Reports = []
     with tempfile.TemporaryFile() as log:
         began = timer()
         with subprocess.Popen(
@@ -187,8 +223,11 @@ def run(bench: Workbench, job: Job, phase: Phase, folder: Path, timer: Callable[
         if child.returncode:
             log.seek(0)
             raise failure(child.returncode, log.read().decode(errors="replace"))
-    if phase == "read":
-        return Answers(0, 0, 0, 0)
+    return reports
+
+
+def parse(reports: Reports) -> Answers:
+    """Return what the last report counted, the first token's time being that of the first report's arrival."""
     first, second = reports[-1][1]["answers"]
     return Answers(reports[0][0], first["book_evaluated"], second["first_token_s"], second["book_evaluated"])
 

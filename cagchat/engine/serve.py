@@ -108,6 +108,9 @@ class Server:
             # The parent is gone or has closed the engine. Files are only ever completed by the parent's rename, so
             # there is nothing to finish; a running batch is not waited for.
             os._exit(0)
+        except Exception:  # a message that cannot be read: the parent must not wait for its answer
+            traceback.print_exc()
+            os._exit(INTERNAL_ERROR)
 
     def _send(self, message: object) -> None:
         try:
