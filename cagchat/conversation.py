@@ -26,6 +26,8 @@ SAVE_EVERY_S = 0.5
 LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way first
 KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
 
+Asking = Generator[AskEvent, None, None]  # who stops listening early closes it: that settles the turn
+
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
@@ -77,7 +79,7 @@ class Conversation:
         """Return the session's turns."""
         return self._sessions.turns(self.session.id) if self.session else []
 
-    def ask(self, question: str, options: AskOptions) -> Iterator[AskEvent]:
+    def ask(self, question: str, options: AskOptions) -> Asking:
         """Answer a question; the last event is `Answered`.
 
         The question is recorded before anything can fail. Raises `EngineDied` when the engine's process ends: the
@@ -109,16 +111,16 @@ class Conversation:
             raise
         yield answered  # after the turn is settled: who stops listening now leaves nothing open
 
-    def regenerate(self, options: AskOptions, number: int | None = None) -> Iterator[AskEvent]:
+    def regenerate(self, options: AskOptions, number: int | None = None) -> Asking:
         """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
         turn = self._turn(number)
         return self._again(turn, turn.question, options)
 
-    def edit(self, number: int, question: str, options: AskOptions) -> Iterator[AskEvent]:
+    def edit(self, number: int, question: str, options: AskOptions) -> Asking:
         """Ask another question in place of question `number`; it and what followed stay in the record, superseded."""
         return self._again(self._turn(number), question, options)
 
-    def _again(self, turn: Turn, question: str, options: AskOptions) -> Iterator[AskEvent]:
+    def _again(self, turn: Turn, question: str, options: AskOptions) -> Asking:
         question = _checked(question)  # before anything is superseded
         session = self._session()
         self._sessions.supersede_from(session.id, turn.number)

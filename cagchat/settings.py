@@ -100,6 +100,21 @@ class Settings:
     )
 
 
+# The settings by what they are about, as the command line groups them.
+ENGINE = ("model", "kv_type", "chat_tokens", "batch", "threads", "gpu_layers", "fast_kernels")
+ANSWERING = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "seed",
+    "max_tokens",
+    "thinking",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What one setting is for and which values it takes; `kind` is its type."""

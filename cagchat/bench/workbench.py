@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cagchat import documents
-from cagchat.cli.options import ENGINE
 from cagchat.engine.backend import LlamaBackend
 from cagchat.errors import StateDamaged
 from cagchat.events import Notice, Ready
@@ -17,7 +16,7 @@ from cagchat.files import private_folder, write_bytes
 from cagchat.library import Library
 from cagchat.locations import Locations, locate
 from cagchat.opened import OpenBook
-from cagchat.settings import PREFIX, Settings, rules
+from cagchat.settings import ENGINE, PREFIX, Settings, rules
 
 QUESTIONS = ("Who is the most important person in this book?", "Where does it take place?")
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cagchat.cli.app import App
-    from cagchat.conversation import AskOptions, Conversation
-    from cagchat.events import Answered, AskEvent
+    from cagchat.conversation import Asking, AskOptions, Conversation
+    from cagchat.events import Answered
     from cagchat.opened import OpenBook
     from cagchat.settings import Settings
 
@@ -91,7 +90,7 @@ def ask_options(settings: Settings) -> AskOptions:
     return AskOptions(sampling, max_tokens=settings.max_tokens, thinking=settings.thinking)
 
 
-def show(conversation: Conversation, events: Iterator[AskEvent], *, quiet: bool = False) -> tuple[Answered, list[str]]:
+def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> tuple[Answered, list[str]]:
     """Print an answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
     from cagchat.cli.app import say
     from cagchat.cli.interrupt import on_interrupt
@@ -99,7 +98,8 @@ def show(conversation: Conversation, events: Iterator[AskEvent], *, quiet: bool 
 
     notices: list[str] = []
     begun = False
-    with on_interrupt(conversation.stop):
+    # Closed whatever happens, a broken pipe too, so that the turn is settled while the chats are still open.
+    with on_interrupt(conversation.stop), closing(events):
         for event in events:
             match event:
                 case Answer(text):

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 from cagchat.cli.options import add_answering, add_book, add_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cagchat.cli.app import App
-    from cagchat.conversation import AskOptions, Conversation
-    from cagchat.events import AskEvent
+    from cagchat.conversation import Asking, AskOptions, Conversation
     from cagchat.opened import OpenBook
 
 HELP = """\
@@ -110,7 +107,7 @@ class Prompt:
         except CagchatError as error:
             complain(error.message, error.hint)
 
-    def command(self, line: str) -> Iterator[AskEvent] | None:
+    def command(self, line: str) -> Asking | None:
         """Obey a command; return the events of those that answer."""
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterable
 
 from cagchat.cli.completion import book_names
 from cagchat.errors import UsageError
-from cagchat.settings import rules
+from cagchat.settings import ANSWERING, ENGINE, rules
 
-ENGINE = ("model", "kv_type", "chat_tokens", "batch", "threads", "gpu_layers", "fast_kernels")
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "seed", "max_tokens")
 SHORT = {"kv_type": "--kv", "temperature": "--temp"}
 METAVARS = {"model": "PATH"}
 
@@ -50,7 +48,7 @@ def add_book(parser: argparse.ArgumentParser) -> None:
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
     """Add the flags of commands that answer."""
-    add_settings(parser, "answering", (*SAMPLING, "thinking"))
+    add_settings(parser, "answering", ANSWERING)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -565,8 +565,8 @@ class LlamaTokenizer:
 class BareLoop:
     """The least code that reads a text and continues it: what `cagchat bench` measures the engine against.
 
-    Model, context and their settings are the engine's, with one sequence. What it leaves out is the engine's own work
-    around llama_decode: filling batches, counting spans, messages to the program, looking for a cancel.
+    Model, context and their settings are the engine's, with one sequence for text. What it leaves out is the engine's
+    own work around llama_decode: filling batches, counting spans, messages to the program, looking for a cancel.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
