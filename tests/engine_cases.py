@@ -74,5 +74,7 @@ def start_engine(case: Case, folder: Path, n_batch: int = 128, script: FakeScrip
     """Start the case's engine in a child process."""
     settings = engine_settings(case, folder, n_batch)
     if case.model == "fake":
-        return EngineProcess(Start("fake", (settings, script or FakeScript(memory=case.memory, batch_s=0.02), time.sleep)))
+        return EngineProcess(
+            Start("fake", (settings, script or FakeScript(memory=case.memory, batch_s=0.02), time.sleep))
+        )
     return EngineProcess(Start("llama", (settings,)))

@@ -112,7 +112,7 @@ def progress_text(event: Reading) -> str:
     parts = [f"{event.position:,} / {event.n_tokens:,} tokens"]
     if event.tokens_per_s:
         parts.append(f"{event.tokens_per_s:,.0f} tok/s")
-    if event.remaining_s is not None:
+    if event.remaining_s:
         parts.append(f"{duration(event.remaining_s)} left")
     if event.section:
         parts.append(event.section)
