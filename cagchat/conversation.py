@@ -98,16 +98,13 @@ class Conversation:
             self._finish(draft, "failed", {}, died.message)
             raise
         except (Stopped, EngineCancelled) as stop:
-            self._loaded = False  # whatever the context holds now, the record says what it should hold
-            self._finish(draft, "stopped", {}, "")
+            self._abandon(draft, "stopped")
             raise Stopped("Stopped before the answer began.", "Ask again when you like.") from stop
         except CagchatError as error:
-            self._loaded = False
-            self._finish(draft, "failed", {}, error.message)
+            self._abandon(draft, "failed", error.message)
             raise
         except GeneratorExit:
-            self._loaded = False
-            self._finish(draft, "stopped", {}, "")
+            self._abandon(draft, "stopped")
             raise
         yield answered  # after the turn is settled: who stops listening now leaves nothing open
 
@@ -313,6 +310,15 @@ class Conversation:
                 saved_at = now
                 self._sessions.update_answer(self._session().id, draft.number, draft.answer, draft.thinking)
         raise EngineError("The engine's answer had no end.", "Ask again.")
+
+    def _abandon(self, draft: _Draft, status: Status, error: str = "") -> None:
+        """Settle a turn that has no proof; its tokens must not count for the next one's."""
+        self._loaded = False  # whatever the context holds now, the record says what it should hold
+        self._finish(draft, status, {}, error)
+        try:
+            self.book.forget_evidence()
+        except EngineDied as died:
+            self._died = died
 
     def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Answered:
         self._finish(draft, status, proof.as_dict(), "")

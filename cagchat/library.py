@@ -8,12 +8,11 @@ prefill    read the book from the start, with checkpoints and, for models that c
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,13 +21,14 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from cagchat import documents
+from cagchat.context import beginning, check_fits, context_for
 from cagchat.documents import Document
 from cagchat.engine.backend import Backend
-from cagchat.engine.protocol import EngineSettings, RopeSettings, Transfer
+from cagchat.engine.protocol import BOOK, EngineSettings, RopeSettings, Transfer
 from cagchat.engine.rotation import rotated
-from cagchat.errors import BookTooLong, EngineDied, StateDamaged, StateMismatch, Stopped, StorageError
-from cagchat.events import Notice, Opening, Planned, PrepareEvent, Ready, Waiting
-from cagchat.files import is_leftover, private_folder, storage_error, write_bytes
+from cagchat.errors import EngineDied, StateDamaged, StateMismatch, Stopped, StorageError
+from cagchat.events import Notice, Opening, Planned, PrepareEvent, Ready
+from cagchat.files import is_leftover, private_folder, write_bytes
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts
 from cagchat.opened import OpenBook, restore
@@ -37,16 +37,14 @@ from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
 from cagchat.settings import Settings
 from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
+from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import StateFolder, States, digest_of
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
+    pass
 
 LOADER_VERSION = 1  # raise it when the loaders make another text of the same bytes
-LEAST_CHAT_TOKENS = 512  # with less room beside the book no conversation is possible
-CONTEXT_STEP = 256  # llama.cpp pads contexts to this
-WAIT_STEP_S = 0.2
 
 Preparing = Generator[PrepareEvent, None, "OpenBook | None"]
 
@@ -140,8 +138,10 @@ class Library:
         model = self._backend.model(self.settings)
         title, digest, document = self._identify(path, content)
         # What a reader would call "this book with this model and these settings"; the key checks the rest.
-        parts = (digest, model.path.name, self.settings.kv_type, "truncated" if options.truncate else "whole")
-        folder = self._known(self.states.folder(title, "\n".join(parts)))
+        parts = (digest, model.path.name, self.settings.kv_type)
+        folder = self._known(self.states.folder(title, "\n".join((*parts, "whole"))))
+        if options.truncate and not folder.exists():
+            folder = self._known(self.states.folder(title, "\n".join((*parts, "truncated"))))
         return Job(path.expanduser().absolute(), content, title, digest, document, model, folder, options)
 
     def _known(self, folder: StateFolder) -> StateFolder:
@@ -234,7 +234,7 @@ class Library:
         engine = self._backend.open_engine(self._engine_settings(manifest.n_tokens, job.model), notices.append)
         try:
             yield Opening(manifest.book.title, manifest.n_tokens)
-            restored = restore(engine, job.folder, manifest.state, manifest.probe)
+            restored = restore(engine, job.folder, manifest, manifest.state)
             manifest = self._proved(job.folder, manifest, engine.info.build, notices)
             self._tidy(job.folder, manifest)
             for sentence in notices:
@@ -280,32 +280,13 @@ class Library:
 
     def _read(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
         private_folder(self.states.root)
-        lock = yield from self._acquire(job)
+        lock = yield from acquire(job.folder, job.title, self._stopping)
         try:
             sweep(self.states.root)
-            with _named_holder(job.folder):
+            with named_holder(job.folder):
                 return (yield from self._read_locked(job))
         finally:
             lock.release()
-
-    def _acquire(self, job: Job) -> Generator[PrepareEvent, None, BaseFileLock]:
-        """Take the lock of the book's folder, saying so when another process holds it."""
-        from filelock import FileLock, Timeout  # 70 ms: only when a book is read
-
-        lock = FileLock(job.folder.lock_path, mode=0o600)
-        told = False
-        while True:
-            try:
-                lock.acquire(timeout=WAIT_STEP_S if told else 0)
-                return lock
-            except OSError as error:
-                if not isinstance(error, Timeout):
-                    raise storage_error(error, job.folder.lock_path) from error
-                if not told:
-                    yield Waiting(job.title, holder(job.folder))
-                    told = True
-                if self._stopping.is_set():
-                    raise Stopped("Stopped while waiting.", "The other process goes on reading.") from None
 
     def _read_locked(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
         book = yield from self._restore(job, locked=True)  # the process that was waited for may have sealed it
@@ -336,7 +317,7 @@ class Library:
             prefix = tokenize_prefix(pieces, [document.text[s.start : s.end] for s in document.sections], tokenizer)
         if pieces.notice:
             yield Notice(pieces.notice)
-        fitted = fit(prefix, job, self.settings.chat_tokens)
+        fitted = self._fitted(prefix, job)
         if len(fitted.tokens) < len(prefix.tokens):
             left_out = len(prefix.tokens) - len(fitted.tokens)
             yield Notice(f"Only the beginning fits: the last {left_out:,} tokens of the book are left out.")
@@ -365,6 +346,14 @@ class Library:
         job.folder.write_manifest(manifest)
         return manifest, fitted.tokens
 
+    def _fitted(self, prefix: Prefix, job: Job) -> Prefix:
+        """Return the prefix, or its beginning when that was asked for and the whole does not fit."""
+        label, trained = job.model.path.stem, job.model.context_length
+        if job.options.truncate:
+            return beginning(prefix, self.settings.chat_tokens, trained)
+        check_fits(job.title, len(prefix.tokens), self.settings.chat_tokens, label, trained)
+        return prefix
+
     def _read_with_engine(
         self, job: Job, manifest: Manifest, tokens: array[int], settings: EngineSettings
     ) -> Generator[PrepareEvent, None, OpenBook]:
@@ -373,13 +362,13 @@ class Library:
         notices: list[str] = []
         engine = self._backend.open_engine(settings, notices.append)
         try:
-            info = engine.info
+            engine.length(BOOK)  # waits until the engine is there, so that what it has to say is said
             for sentence in notices:
                 yield Notice(sentence)
             self._reader = reader = Reader(
                 self.states,
                 job.folder,
-                replace(manifest, memory=info.memory, build=info.build),
+                manifest,
                 engine,
                 checkpoint_share=self.settings.checkpoint_share,
                 most_boundaries=self.settings.boundaries,
@@ -415,56 +404,8 @@ class Library:
             )
 
 
-def context_for(n_tokens: int, chat_tokens: int, trained: int) -> int:
-    """Return the context to allocate for a prefix and a chat about it, in tokens.
-
-    The chat's room shrinks to what the model was trained for (`trained`, 0 for unknown).
-    """
-    wanted = -(-(n_tokens + chat_tokens) // CONTEXT_STEP) * CONTEXT_STEP
-    return min(wanted, trained) if trained else wanted
-
-
-def fit(prefix: Prefix, job: Job, chat_tokens: int) -> Prefix:
-    """Return the prefix if it leaves room for a chat, or its beginning when that was asked for.
-
-    Raises `BookTooLong` saying by how much, and what would hold it.
-    """
-    trained = job.model.context_length
-    room = min(LEAST_CHAT_TOKENS, chat_tokens)
-    excess = len(prefix.tokens) + room - trained
-    if not trained or excess <= 0:
-        return prefix
-    beginning = trained - min(chat_tokens, trained // 2)
-    if job.options.truncate and beginning > prefix.n_head + prefix.n_opening:
-        return prefix.cut(beginning)
-    needed = len(prefix.tokens) + room
-    raise BookTooLong(
-        f"{job.title} has {len(prefix.tokens):,} tokens; {job.model.path.stem} holds {trained:,}, of which {room:,} "
-        f"are kept for the chat: {excess:,} too many.",
-        f"Choose a model whose context is {needed:,} or more (--model PATH), or read only the beginning (--truncate).",
-    )
-
-
 def sweep(folder: Path) -> None:
     """Delete the partial files that processes which no longer run have left in a folder."""
     for file in folder.iterdir():
         if is_leftover(file):
             file.unlink(missing_ok=True)
-
-
-def holder(folder: StateFolder) -> int:
-    """Return the number of the process that reads a book now, 0 when it did not say."""
-    try:
-        return int(folder.holder_path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-@contextmanager
-def _named_holder(folder: StateFolder) -> Iterator[None]:
-    path = folder.holder_path
-    write_bytes(path, str(os.getpid()).encode())
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

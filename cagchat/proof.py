@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from cagchat.engine.protocol import Span, Transfer
 
@@ -67,6 +68,14 @@ class Proof:
         if self.generated:
             parts.append(f"{self.tokens_per_s:.0f} tok/s")
         return ", ".join(parts)
+
+
+def recorded(values: Mapping[str, object]) -> Proof | None:
+    """Return the proof that `as_dict` wrote down; None when there is none, or another version wrote it."""
+    known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Proof)}
+    if any(not isinstance(value, int | float) for value in known.values()):
+        return None
+    return Proof(**known)
 
 
 def count_evaluated(spans: Iterable[Span], n_book: int) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -48,7 +49,7 @@ class Reader:
         self._started_at = 0
         self._this_run_s = 0.0
         self._recorded_s = 0.0
-        self._probe_token: int | None = None
+        self._tokens = array("i")
 
     def stop(self) -> None:
         """End the reading after the running batch; what was read is saved. Safe from a signal handler."""
@@ -64,6 +65,9 @@ class Reader:
         if self._stopping:
             raise stopped(self.manifest)
         yield from self._resume()
+        info = self._engine.info
+        self.manifest = replace(self.manifest, memory=info.memory, build=info.build)
+        self._tokens = tokens
         self._started_at = self._engine.length(BOOK)
         for target in self._targets(len(tokens)):
             yield from self._read_until(target, tokens)
@@ -76,7 +80,7 @@ class Reader:
         if checkpoint is None:
             return
         try:
-            restored = restore(self._engine, self._folder, checkpoint, self.manifest.probe)
+            restored = restore(self._engine, self._folder, self.manifest, checkpoint)
         except StateDamaged as damage:
             path = self._folder.path / checkpoint.name
             if path.exists():
@@ -190,11 +194,9 @@ class Reader:
         yield Sealed(self.manifest.n_tokens, transfer.size_bytes, transfer.elapsed_s)
 
     def _probe(self) -> Probe:
-        """Evaluate a token that occurs in every chat, on a fork."""
-        if self._probe_token is None:
-            closing = self._engine.tokenize([self.manifest.frame.closing], special=True)[0]
-            self._probe_token = closing[0] if closing else 0
-        return self._engine.probe(BOOK, self._probe_token, PROBE_TOP)
+        """Evaluate a token of what was read on a fork: what follows it there is what the state must know."""
+        read = self._tokens[self.manifest.n_head : self._engine.length(BOOK)]
+        return self._engine.probe(BOOK, telling_token(read), PROBE_TOP)
 
     def _record(self, **changes: object) -> None:
         """Write the manifest with what changed, then delete the files it no longer names."""
@@ -220,6 +222,19 @@ class Reader:
             if position <= end:
                 return title
         return ""
+
+
+def telling_token(tokens: array[int]) -> int:
+    """Return the token to probe with: of the rarest ones the nearest to the middle.
+
+    A model that has read it once expects what followed it, so its logits tell one text from another; after a token that
+    stands everywhere, a line end say, they hardly do.
+    """
+    counts = Counter(tokens)
+    rarest = min(counts.values(), default=0)
+    middle = len(tokens) // 2
+    rare = (place for place, token in enumerate(tokens) if counts[token] == rarest)
+    return tokens[min(rare, key=lambda place: abs(place - middle))] if tokens else 0
 
 
 def files_of(manifest: Manifest) -> set[str]:

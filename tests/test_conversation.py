@@ -453,6 +453,9 @@ def test_abandoned_answer_is_recorded(kind: Kind, shelves: dict[Kind, Shelf], se
         after = finished(conversation.ask(QUESTIONS[1], OPTIONS))
         assert after.proof.book_evaluated == 0
         assert after.proof.history_evaluated == len(turn.tokens)
+        (question,) = book.engine.tokenize([QUESTIONS[1]], special=False)
+        asked = book.pieces.next_opening + book.pieces.body(question, thinking=False)
+        assert after.proof.evaluated == len(asked)
         assert book.engine.length(CHAT) == recorded_length(conversation)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from cagchat import documents
 from cagchat.bench.synth import NO_TEMPLATE, write_model
+from cagchat.context import LEAST_CHAT_TOKENS, context_for
 from cagchat.engine.backend import FakeBackend, LlamaBackend
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import BOOK, Blob, EngineSettings, Span, Transfer
@@ -44,9 +45,10 @@ from cagchat.events import (
     Waiting,
 )
 from cagchat.files import process_runs
-from cagchat.library import LEAST_CHAT_TOKENS, Library, Options, context_for, holder
+from cagchat.library import Library, Options
 from cagchat.proof import count_evaluated
 from cagchat.states.key import StateKey
+from cagchat.states.lock import holder
 from cagchat.states.manifest import StateFile
 from cagchat.states.store import StateFolder
 from tests.engine_cases import model_path

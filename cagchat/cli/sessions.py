@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
@@ -142,18 +142,11 @@ def as_text(turn: Turn) -> str:
 
 def proof_line(recorded: Mapping[str, object]) -> str:
     """Return a recorded proof as the line that stood under its answer; one that another version wrote, key by key."""
-    from dataclasses import fields
-
-    from cagchat.proof import Proof
+    from cagchat.proof import recorded as read
     from cagchat.sessions.export import proof_sentence
 
-    if not recorded:
-        return ""
-    values: dict[str, Any] = {f.name: recorded.get(f.name) for f in fields(Proof)}
-    try:
-        return Proof(**values).line()
-    except (TypeError, ValueError):
-        return proof_sentence(recorded)
+    proof = read(recorded)
+    return proof.line() if proof else proof_sentence(recorded)
 
 
 def search_chats(app: App, args: argparse.Namespace) -> int:

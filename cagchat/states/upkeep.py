@@ -20,6 +20,7 @@ from cagchat.files import is_leftover, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
 from cagchat.prompt import PROMPT_VERSION, instructions_digest, template_digest
 from cagchat.states.key import FORMAT_VERSION, NAMES, StateKey, differences
+from cagchat.states.lock import holder
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import ASIDE, DELETING, StateFolder, States, digest_of
 
@@ -135,12 +136,7 @@ def present_key(key: StateKey, facts: ModelFacts | None, instructions: str) -> S
 
 def reader_of(folder: StateFolder) -> int | None:
     """Return the number of the process that reads a book into the folder (0 if unknown), None when nobody does."""
-    if not held(folder.lock_path):
-        return None
-    try:
-        return int(folder.holder_path.read_text())
-    except (OSError, ValueError):
-        return 0
+    return holder(folder) if held(folder.lock_path) else None
 
 
 def held(lock_path: Path) -> bool:
