@@ -62,19 +62,24 @@ def model_path(model: str, folder: Path) -> Path:
     return path
 
 
-def engine_settings(case: Case, folder: Path, n_batch: int = 128) -> EngineSettings:
+def engine_settings(case: Case, folder: Path, n_context: int = 2048) -> EngineSettings:
     """Return settings of a small engine with one thread and the processor path that works everywhere."""
     model = Path("fake") if case.model == "fake" else model_path(case.model, folder)
     return EngineSettings(
-        model=model, n_context=2048, n_batch=n_batch, n_sequences=4, kv_type=case.kv_type, threads=1, fast_kernels=False
+        model=model,
+        n_context=n_context,
+        n_batch=128,
+        n_sequences=4,
+        kv_type=case.kv_type,
+        threads=1,
+        fast_kernels=False,
     )
 
 
-def start_engine(case: Case, folder: Path, n_batch: int = 128, script: FakeScript | None = None) -> Engine:
+def start_engine(case: Case, folder: Path, n_context: int = 2048) -> Engine:
     """Start the case's engine in a child process."""
-    settings = engine_settings(case, folder, n_batch)
+    settings = engine_settings(case, folder, n_context)
     if case.model == "fake":
-        return EngineProcess(
-            Start("fake", (settings, script or FakeScript(memory=case.memory, batch_s=0.02), time.sleep))
-        )
+        script = FakeScript(memory=case.memory, batch_s=0.02)
+        return EngineProcess(Start("fake", (settings, script, time.sleep)))
     return EngineProcess(Start("llama", (settings,)))

@@ -260,14 +260,18 @@ def test_special_tokens_in_a_text_stay_text(engine: Engine) -> None:
     assert engine.text_of(plain).strip() == text.encode()
 
 
-def test_full_context_is_said(engine: Engine) -> None:
+def test_full_context_is_said(case: Case, models: Path) -> None:
     """A book longer than the context ends with `ContextFull`, and what was read before stays."""
-    book = tokens(engine, TEXT * 80)
-    book = (book * 8)[: engine.settings.n_context + 200]
-    with pytest.raises(ContextFull, match="context"):
-        for _ in engine.evaluate(BOOK, book):
-            pass
-    assert 0 < engine.length(BOOK) <= engine.settings.n_context
+    engine = start_engine(case, models, n_context=256)
+    try:
+        book = tokens(engine, TEXT * 20)[:400]
+        assert len(book) == 400 > engine.settings.n_context
+        with pytest.raises(ContextFull, match="context"):
+            for _ in engine.evaluate(BOOK, book):
+                pass
+        assert 0 < engine.length(BOOK) <= engine.settings.n_context
+    finally:
+        engine.close()
 
 
 def test_damaged_state_is_refused(engine: Engine, tmp_path: Path) -> None:
