@@ -8,6 +8,7 @@ Runs the demonstration in a folder of its own, so that it reads the story anew, 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import subprocess
@@ -52,7 +53,7 @@ def run_demo(options: list[str]) -> str:
 
 def draw(output: str) -> str:
     """Return an SVG of a terminal with this output; proof lines stand out, progress is shortened to its last line."""
-    console = Console(width=WIDTH, record=True, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(width=WIDTH, record=True, file=io.StringIO(), force_terminal=True)
     lines = output.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line.startswith("  ") and following.startswith("  "):
