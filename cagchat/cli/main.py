@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from cagchat import __version__
 
@@ -56,7 +56,7 @@ def build_parser(only: str) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
+    """Run one command, or the library on a terminal; return 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
@@ -65,10 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argcomplete.autocomplete(build_parser(only=named(words)))
     parser = build_parser(only=named(arguments))
     args = parser.parse_args(arguments)
-    if args.command is None:
+    if args.command is None and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         parser.print_help()
         return 0
     return run(args)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a standard stream is a terminal; a program may have been started without it."""
+    return stream is not None and stream.isatty()
 
 
 def named(words: Sequence[str]) -> str:
@@ -99,7 +104,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def dispatch(app: App, args: argparse.Namespace) -> int:
-    """Call the command's own module."""
+    """Call the command's own module; without a command, show the library."""
+    if args.command is None:
+        from cagchat.cli.open import full_screen
+
+        return full_screen(app, None)
     code = importlib.import_module(f"cagchat.cli.{args.command}").run(app, args)
     assert isinstance(code, int)
     return code

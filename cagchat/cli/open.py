@@ -1,18 +1,23 @@
-"""`cagchat open`: a chat about a book, line by line on a terminal."""
+"""`cagchat open`: a chat about a book, on a screen of its own or (--plain) line by line."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
+    from cagchat.library import Options
     from cagchat.opened import OpenBook
+    from cagchat.sessions.session import Session
 
 HELP = """\
   /again              answer the last question anew
@@ -29,32 +34,81 @@ def configure(parser: argparse.ArgumentParser) -> None:
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
     chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    parser.add_argument("--plain", action="store_true", help="chat line by line instead of on a screen of its own")
     add_answering(parser)
     add_engine(parser)
 
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Open the book and answer questions until the user leaves."""
-    from cagchat.cli.app import say
-    from cagchat.cli.ask import ask_options
-    from cagchat.cli.books import book_path, session_to_continue
-    from cagchat.cli.progress import prepare
-    from cagchat.conversation import Conversation
+    from cagchat.cli.main import is_terminal
     from cagchat.errors import UsageError
-    from cagchat.library import Options
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise UsageError("`open` is a chat and needs a terminal.", 'Use `cagchat ask BOOK "question"` in scripts.')
     app.warm_up()
+    from cagchat.cli.books import book_path, session_to_continue
+    from cagchat.library import Options
+
+    path = book_path(app, args.book)
     options = Options(truncate=args.truncate, reread=args.reread)
-    book = prepare(app.library, book_path(app, args.book), options, meanwhile=app.ready_to_chat)
+
+    def choose(book: OpenBook) -> Session | None:
+        return session_to_continue(app, book, args.session, args.go_on)
+
+    return plain(app, path, options, choose) if args.plain else full_screen(app, path, options, choose)
+
+
+def full_screen(
+    app: App,
+    path: Path | None,
+    options: Options | None = None,
+    choose: Callable[[OpenBook], Session | None] = lambda book: None,
+) -> int:
+    """Run the terminal app, on the library when no book is named, and say how to go on after it."""
+    from cagchat.cli.app import say
+    from cagchat.cli.ask import ask_options
+    from cagchat.cli.doctor import memory_bytes
+    from cagchat.demo import story_path
+    from cagchat.tui.app import CagchatApp
+
+    def memory() -> tuple[int, int] | None:
+        found = memory_bytes()
+        return (found[0] - found[1], found[0]) if found else None
+
+    with story_path() as story:
+        screen = CagchatApp(
+            app,
+            path,
+            options=options,
+            answering=ask_options(app.settings),
+            story=story,
+            choose=choose,
+            memory=memory,
+        )
+        screen.run()
+        screen.leave()
+    if screen.defect is not None:
+        raise screen.defect
+    if line := screen.farewell():
+        say(line)
+    return 0
+
+
+def plain(app: App, path: Path, options: Options, choose: Callable[[OpenBook], Session | None]) -> int:
+    """Prompt for questions and print answers."""
+    from cagchat.cli.app import say
+    from cagchat.cli.ask import ask_options
+    from cagchat.cli.progress import prepare
+    from cagchat.conversation import Conversation
+
+    book = prepare(app.library, path, options, meanwhile=app.ready_to_chat)
     try:
-        session = session_to_continue(app, book, args.session, args.go_on)
-        chat = Prompt(app, book, Conversation(book, app.sessions, session), ask_options(app.settings))
+        chat = Prompt(app, book, Conversation(book, app.sessions, choose(book)), ask_options(app.settings))
         chat.greet()
         chat.loop()
         if chat.conversation.session is not None:
-            say(f'Go on with: cagchat open "{args.book}" --session {chat.conversation.session.id}')
+            say(f'Go on with: cagchat open "{path}" --session {chat.conversation.session.id}')
         return 0
     finally:
         book.close()

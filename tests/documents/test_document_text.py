@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-import pytest
-
 from cagchat.documents import load
 from cagchat.documents.text import load_text
 from tests.documents.invented_text import chapters, novels, prose
@@ -57,22 +55,21 @@ def test_five_megabytes_in_one_line_are_no_trap() -> None:
     assert len(load_text(b"x" * (5 << 20), "x.txt").sections) > 200
 
 
-@pytest.mark.parametrize("path", novels(), ids=lambda path: path.stem)
-def test_novels_have_their_chapters(path: Path) -> None:
-    """Every chapter of the novels beside the checkout is found once, in order, and nothing besides."""
-    document = load(path)
-    innermost = max(section.level for section in document.sections)
-    found = [section for section in document.sections if section.level == innermost and section.title[0] in "CcEe["]
-    numbered = [section for section in found if section.title != "Epilogue"]
-    assert len(numbered) == CHAPTERS[path.stem]
-    assert "".join(document.text[part.start : part.end] for part in document.sections) == document.text
+def test_novels_beside_the_checkout_have_their_chapters() -> None:
+    """Every chapter of the novels there is found once, in order, and nothing besides; without them there is no more."""
+    for path in novels():
+        document = load(path)
+        innermost = max(section.level for section in document.sections)
+        found = [part for part in document.sections if part.level == innermost and part.title[0] in "CcEe["]
+        numbered = [section for section in found if section.title != "Epilogue"]
+        assert len(numbered) == CHAPTERS[path.stem], path
+        assert "".join(document.text[part.start : part.end] for part in document.sections) == document.text, path
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in novels() if path.stem == "war_and_peace"], ids=lambda path: path.stem
-)
-def test_a_novel_in_books_has_its_books(path: Path) -> None:
-    """Fifteen books and two epilogues hold the chapters."""
-    levels = [section.level for section in load(path).sections]
-    assert levels.count(1) == 17
-    assert all(len(list(run)) == 1 for level, run in groupby(levels) if level == 1)
+def test_a_novel_in_books_has_its_books() -> None:
+    """Fifteen books and two epilogues hold the chapters of the one novel that is divided so, where it is there."""
+    for path in novels():
+        if path.stem == "war_and_peace":
+            levels = [section.level for section in load(path).sections]
+            assert levels.count(1) == 17
+            assert all(len(list(run)) == 1 for level, run in groupby(levels) if level == 1)

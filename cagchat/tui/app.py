@@ -1,0 +1,243 @@
+"""The app: which screen is on, what the palette offers, themes and keys of the reader's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import AwaitMount
+
+from cagchat.conversation import AskOptions
+from cagchat.errors import CagchatError
+from cagchat.library import Options
+from cagchat.tui.chat_list import ChatList
+from cagchat.tui.chat_screen import ChatScreen, Memory
+from cagchat.tui.desk import Desk
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.keys import binding_ids, read_keys
+from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
+from cagchat.tui.preparing_screen import PreparingScreen
+from cagchat.tui.prompt import Prompt
+from cagchat.tui.reader import ReaderPane
+from cagchat.tui.remembered import Remembered
+
+if TYPE_CHECKING:
+    from textual.binding import ActiveBinding
+
+    from cagchat.opened import OpenBook
+    from cagchat.sessions.session import Session
+    from cagchat.tui.parts import Parts
+
+THEME = "textual-dark"
+KEYS_FILE = "keys.toml"
+
+ChooseSession = Callable[["OpenBook"], "Session | None"]
+
+
+def new_chat(book: OpenBook) -> Session | None:
+    """Choose no chat to go on with."""
+    return None
+
+
+class CagchatApp(App[None]):
+    """Opens a book and chats about it, or shows the library when no book is named."""
+
+    TITLE = "cagchat"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
+        Binding("f1", "help", "Help", id="app.help", tooltip="Show help for what has the focus"),
+        Binding("ctrl+o", "library", "Library", id="app.library", show=False, tooltip="Show the books, or go back"),
+        Binding("escape", "back", "Back", id="app.back", show=False),
+    ]
+
+    def __init__(
+        self,
+        app: Parts,
+        book: Path | None,
+        *,
+        options: Options | None = None,
+        answering: AskOptions,
+        story: Path,
+        choose: ChooseSession = new_chat,
+        memory: Memory = lambda: None,
+        timer: Callable[[], float] = time.perf_counter,
+        folder: Path | None = None,
+    ) -> None:
+        """Chat about `book` with these options; `choose` names the chat to go on with, None for a new one.
+
+        `story` is the book that a newcomer is offered; `memory` returns the bytes used and in all. Exports go to
+        `folder`, where relative paths begin too.
+
+        Raises `ConfigError` when the reader's keys cannot be used, and what opening the chats raises: nothing may be
+        written to the terminal once the app runs.
+        """
+        super().__init__()
+        self.parts = app
+        self.book = book
+        self.defect: Exception | None = None
+        self._story = story
+        self._options = options or Options()
+        self._choose = choose
+        self._memory = memory
+        self._timer = timer
+        self._folder = folder
+        self._remembered = Remembered.under(app.locations)
+        ids = binding_ids(CagchatApp, ChatScreen, PreparingScreen, LibraryScreen, Prompt, ChatList, ReaderPane)
+        self.set_keymap(read_keys(app.locations.config / KEYS_FILE, ids))
+        self._sessions = app.sessions
+        self._desk = Desk(app.library, self._sessions, answering, self._broke, timer=timer)
+
+    def on_mount(self) -> None:
+        """Take up the reader's theme and show the first screen."""
+        theme = self._remembered.theme
+        self.theme = theme if theme in self.available_themes else THEME
+        if self.book is None:
+            self._show_library()
+        else:
+            self.prepare(self.book)
+
+    def watch_theme(self, theme: str) -> None:
+        """Remember the theme."""
+        if self.is_running and self.screen_stack:
+            self._remembered.theme = theme
+
+    # -- screens ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, path: Path) -> None:
+        """Open a book in place of the one that is open."""
+        self._desk.stop()
+        self.book = path
+        self._show(PreparingScreen(self._desk, path, self._options, self.name_terminal))
+
+    def on_book_chosen(self, message: BookChosen) -> None:
+        """Open the book that was chosen in the library, with a new chat."""
+        message.stop()
+        self._choose = new_chat
+        self.prepare(message.path)
+
+    def on_reading_wanted(self, message: ReadingWanted) -> None:
+        """Read a book: opening one that is not ready does."""
+        message.stop()
+        self._choose = new_chat
+        self.prepare(message.path)
+
+    async def on_preparing_screen_book_ready(self, message: PreparingScreen.BookReady) -> None:
+        """Chat about a book that is open now."""
+        message.stop()
+        error: CagchatError | None = None
+        session: Session | None = None
+        try:
+            session = self._choose(message.book)
+        except CagchatError as refused:
+            error = refused
+        chat = ChatScreen(
+            message.book,
+            self._desk,
+            self._sessions,
+            session,
+            remembered=self._remembered,
+            memory=self._memory,
+            timer=self._timer,
+            folder=self._folder,
+        )
+        await self._show(chat)
+        if error is not None:
+            await chat.transcript.add(ErrorCard(error))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Go back only from where there is something to go back to."""
+        return isinstance(self.screen, LibraryScreen) and len(self.screen_stack) > 2 if action == "back" else True
+
+    async def action_back(self) -> None:
+        """Go back from the library to the book."""
+        self.pop_screen()
+
+    def action_library(self) -> None:
+        """Show the library over the book that is open, or go back to this."""
+        if not isinstance(self.screen, LibraryScreen):
+            self._show_library()
+        elif len(self.screen_stack) > 2:
+            self.pop_screen()
+
+    def _show_library(self) -> None:
+        locations, settings, chats = self.parts.locations, self.parts.settings, self._sessions.list
+        self.push_screen(LibraryScreen(locations, settings, self._story, chats=chats, folder=self._folder))
+
+    def _show(self, screen: Screen[None]) -> AwaitMount:
+        """Put a screen in place of those there are."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        return self.push_screen(screen)
+
+    # -- leaving ---------------------------------------------------------------------------------------------------
+
+    async def action_quit(self) -> None:
+        """Leave at once; the running job is stopped now, and keeps what it did while the screen is given back."""
+        self._desk.stop()
+        self.exit()
+
+    def leave(self) -> None:
+        """Stop what runs and give it a moment to be recorded; remember where the book was read."""
+        self._remembered.save()
+        self._desk.leave()
+
+    def farewell(self) -> str:
+        """Return the line that says how to go on, "" when no book was opened."""
+        if self.book is None:
+            return ""
+        session = self._desk.session
+        chat = f" --session {session.id}" if session is not None else ""
+        return f'Go on with: cagchat open "{self.book}"{chat}'
+
+    def _broke(self, error: Exception) -> None:
+        """Take a defect of the desk's thread as one of the app: the outer border of the command line shows it."""
+        self.call_from_thread(self._handle_exception, error)
+
+    def _fatal_error(self) -> None:
+        """Leave without drawing a traceback; `defect` is for the outer border."""
+        self.defect = self._exception
+        self._close_messages_no_wait()
+
+    # -- the reader's help -----------------------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """Show or hide the help for what has the focus."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer every action that the screen has now, with its key, and what Textual offers."""
+        offered: set[str] = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.id and binding.description and binding.action not in offered:
+                offered.add(binding.action)
+                yield SystemCommand(binding.description, self._explained(active), self._doing(active))
+        for command in super().get_system_commands(screen):
+            if command.title not in ("Quit", "Keys"):
+                yield command
+
+    def _explained(self, active: ActiveBinding) -> str:
+        """Return what an action does and the key for it."""
+        key = self.get_key_display(active.binding)
+        return f"{active.tooltip or active.binding.description} ({key})"
+
+    def _doing(self, active: ActiveBinding) -> Callable[[], object]:
+        async def do() -> None:
+            await self.run_action(active.binding.action, active.node)
+
+        return do
+
+    def name_terminal(self, title: str) -> None:
+        """Show a title on the terminal's window, the program's name when it is empty."""
+        # Textual has no call for it; its driver is the only one that may write to the terminal.
+        if self._driver is not None and not self.is_headless and not self.is_web:
+            shown = "".join(letter for letter in title if letter.isprintable())
+            self._driver.write(f"\x1b]2;{shown or self.TITLE}\x07")

@@ -1,0 +1,511 @@
+"""The chat about an open book: what was said, the prompt, the chats beside it, and what the engine does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from cagchat.errors import CagchatError, Stopped
+from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Restored, Thinking
+from cagchat.files import write_bytes
+from cagchat.opened import OpenBook
+from cagchat.proof import duration, recorded, size
+from cagchat.sessions.export import to_json, to_markdown
+from cagchat.sessions.session import Session
+from cagchat.sessions.store import Sessions
+from cagchat.tui.chat_list import ChatList, Row
+from cagchat.tui.desk import Desk
+from cagchat.tui.dialogs import AskText, Confirm
+from cagchat.tui.editor import edited
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.jobs import Answering, Ask, Edit, Load, Regenerate
+from cagchat.tui.messages import Ended, Happened
+from cagchat.tui.prompt import Prompt
+from cagchat.tui.reader import ReaderPane
+from cagchat.tui.remembered import Remembered
+from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
+from cagchat.tui.status_bar import Figures, StatusBar
+from cagchat.tui.title_bar import TitleBar
+from cagchat.tui.transcript import Transcript
+from cagchat.tui.turn_view import TurnView
+
+MEMORY_EVERY_S = 2.0
+FLUSH_EVERY_S = 0.1
+HITS = 200  # turns that a search looks at, over all books
+
+Memory = Callable[[], tuple[int, int] | None]
+
+
+class ChatScreen(Screen[None]):
+    """Shows one chat at a time; the desk answers."""
+
+    CSS_PATH = "chat_screen.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual declares it so
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", id="chat.stop"),
+        Binding("ctrl+r", "again", "Again", id="chat.again", tooltip="Answer the last question anew"),
+        Binding("f2", "edit_question", "Edit", id="chat.edit", tooltip="Ask another question in place of one"),
+        Binding("f3", "copy_answer", "Copy", id="chat.copy", tooltip="Copy the answer as the model wrote it"),
+        Binding("ctrl+n", "new_chat", "New chat", id="chat.new"),
+        Binding("ctrl+t", "chats", "Chats", id="chat.list", tooltip="Show or hide the chats about this book"),
+        Binding("ctrl+b", "book", "Book", id="chat.book", tooltip="Show or hide the book beside the chat"),
+        Binding("ctrl+g", "to_end", "End", id="chat.end", tooltip="Go back to the last answer and follow it"),
+        Binding("f4", "export", "Export", id="chat.export", show=False, tooltip="Write the chat to a Markdown file"),
+        Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False),
+        Binding("f9", "rename", "Rename chat", id="chat.rename", show=False),
+        Binding("f8", "delete", "Delete chat", id="chat.delete", show=False),
+        Binding("pageup", "page_up", "Scroll up", id="chat.page_up", show=False),
+        Binding("pagedown", "page_down", "Scroll down", id="chat.page_down", show=False),
+    ]
+
+    def __init__(
+        self,
+        book: OpenBook,
+        desk: Desk,
+        sessions: Sessions,
+        session: Session | None,
+        *,
+        remembered: Remembered,
+        memory: Memory = lambda: None,
+        timer: Callable[[], float] = time.perf_counter,
+        folder: Path | None = None,
+    ) -> None:
+        """Chat about `book`, going on with `session`; `remembered` knows where the book is read.
+
+        Exports go to `folder`, the current one if None.
+        """
+        super().__init__()
+        self.book = book
+        self.session = session
+        self.editing: int | None = None
+        self._desk = desk
+        self._sessions = sessions
+        self._remembered = remembered
+        self._digest = book.manifest.book.digest
+        self._memory = memory
+        self._timer = timer
+        self._folder = folder
+        self._job: Answering | None = None
+        self._live: TurnView | None = None
+        self._question = ""
+        self._stopping = False
+        self._counted = 0
+        self._first_at: float | None = None
+        manifest = book.manifest
+        self._figures = Figures(
+            state="● ready", book=book.n_tokens, context=book.settings.n_context, model=manifest.model_name
+        )
+
+    def compose(self) -> ComposeResult:
+        """Lay out chats, transcript, prompt and status."""
+        manifest = self.book.manifest
+        title = " · ".join(filter(None, (manifest.book.title, manifest.book.author)))
+        yield TitleBar(title, f"{manifest.model_name} · KV {self.book.settings.kv_type}")
+        with Horizontal(id="body"):
+            yield ChatList(self._find)
+            with Vertical(id="middle"):
+                yield Transcript(
+                    f"{manifest.book.title}: {self.book.n_tokens:,} tokens are in the model's context. "
+                    "Ask anything about it."
+                )
+        yield Prompt()
+        yield StatusBar()
+        yield Footer()
+
+    async def on_mount(self) -> None:
+        """Show the chat that is continued and wait for a question."""
+        self.prompt.focus()
+        self._look_at_memory()
+        self.set_interval(MEMORY_EVERY_S, self._look_at_memory)
+        self.set_interval(FLUSH_EVERY_S, self._desk.flush)
+        if self.session is not None:
+            self._desk.submit(Load(self.session), self)
+        await self._show_session()
+
+    # -- what there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where questions are written."""
+        return self.query_one(Prompt)
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was said."""
+        return self.query_one(Transcript)
+
+    @property
+    def chats(self) -> ChatList:
+        """The chats about this book."""
+        return self.query_one(ChatList)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is being answered."""
+        return self._job is not None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey out what cannot be done now."""
+        if action in ("again", "edit_question", "copy_answer"):
+            return True if self.is_mounted and self.transcript.turns else None
+        return True
+
+    def _find(self, query: str) -> Sequence[Row]:
+        """Return the chats about this book whose title or words fit."""
+        chats = self._sessions.list(self._digest)
+        if not query:
+            return [Row(chat) for chat in chats]
+        hits = self._sessions.search(query, HITS, marks=("", ""))
+        passages = {hit.session.id: hit.snippet for hit in reversed(hits)}
+        folded = query.casefold()
+        return [
+            Row(chat, " ".join(passages.get(chat.id, "").split()))
+            for chat in chats
+            if chat.id in passages or folded in chat.title.casefold()
+        ]
+
+    def _chosen_view(self) -> Shown | None:
+        """Return the turn that has the focus, else the last one."""
+        focused = self.focused
+        if isinstance(focused, TurnView):
+            return focused.shown
+        turns = self.transcript.turns
+        return turns[-1] if turns else None
+
+    # -- asking ----------------------------------------------------------------------------------------------------
+
+    async def on_prompt_sent(self, message: Prompt.Sent) -> None:
+        """Ask what was written, in place of an earlier question when one is being edited."""
+        if self.busy:
+            self.notify("Still answering; Esc stops it.", markup=False)
+            return
+        question, number = message.text.strip(), self.editing
+        self.prompt.sent()
+        self._edit_none()
+        await self._ask(Ask(question) if number is None else Edit(number, question), question, number)
+
+    async def action_again(self) -> None:
+        """Answer the last question anew."""
+        if not self.busy and self.transcript.turns:
+            last = self.transcript.turns[-1]
+            await self._ask(Regenerate(), last.question, last.number)
+
+    async def _ask(self, job: Answering, question: str, number: int | None) -> None:
+        self._job, self._question, self._stopping = job, question, False
+        self._counted, self._first_at = 0, None
+        self._draw(state="◐ thinking", speed=0.0)
+        if number is not None:
+            await self.transcript.cut(number)
+        turns = self.transcript.turns
+        live = await self.transcript.begin(Shown(number or (turns[-1].number + 1 if turns else 1), clean(question)))
+        if self._job is job:  # unless the chat was left meanwhile
+            self._live = live
+            self._desk.submit(job, self)  # not before there is something to show its events in
+            if self._stopping:
+                self._desk.stop()
+            self.refresh_bindings()
+
+    async def on_happened(self, message: Happened) -> None:
+        """Show an event of the running answer; what still comes of one that was left is not shown."""
+        if message.job is self._job and self._live is not None:
+            await self._show_event(message.event, message.n_tokens, self._live)  # type: ignore[arg-type]  # an answer's
+
+    async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView) -> None:
+        match event:
+            case Notice(text):
+                await self._notice(text)
+            case Restored(count, size_bytes, elapsed_s):
+                await self._notice(f"Restored {count:,} tokens, {size(size_bytes)} in {duration(elapsed_s)}.")
+            case HistoryRead(n_turns, count):
+                await self._notice(f"Read {n_turns} earlier turns back: {count:,} tokens.")
+            case Thinking(text):
+                self._count(n_tokens, "◐ thinking")
+                await live.add_thinking(text, n_tokens)
+            case Answer(text):
+                self._count(n_tokens, "◑ answering")
+                await live.add_answer(text)
+            case Answered():
+                shown = of_answer(self._question, event)
+                self.transcript.settle(shown)
+                await live.finish(shown)
+                proof = event.proof
+                self._draw(proof=brief(proof), speed=proof.tokens_per_s, chat=proof.chat_tokens)
+
+    async def on_ended(self, message: Ended) -> None:
+        """Be ready again; an error becomes a card and the chat goes on."""
+        if message.job is not self._job:
+            return
+        self._job, self.session = None, message.session
+        self._draw(state="● ready")
+        if message.error is not None:
+            await self._failed(message.error)
+        self._live = None
+        self.chats.refill(self.session.id if self.session else None)
+        self.refresh_bindings()
+
+    async def _failed(self, error: CagchatError) -> None:
+        turns = self._sessions.turns(self.session.id) if self.session else []
+        if self._live is not None and turns and turns[-1].number == self._live.shown.number:
+            shown = of_turn(turns[-1])
+            self.transcript.settle(shown)
+            await self._live.finish(shown)
+        else:  # it never got into the record
+            await self._show_session()
+            if not self.prompt.text:
+                self.prompt.write(self._question)
+        if not isinstance(error, Stopped):
+            await self.transcript.add(ErrorCard(error))
+
+    def action_stop(self) -> None:
+        """Stop the answer and keep it. Where nothing runs, leave what lies over the chat; never clear, never quit."""
+        if self.busy:
+            self._stopping = True
+            self._desk.stop()
+            self._draw(state="◌ stopping")
+            return
+        self._edit_none()
+        self.remove_class("-chats")
+        self.prompt.focus()
+
+    def _count(self, n_tokens: int, state: str) -> None:
+        now = self._timer()
+        if self._first_at is None:
+            self._first_at = now
+        else:
+            self._counted += n_tokens
+        elapsed = now - self._first_at
+        speed = self._counted / elapsed if elapsed > 0 else 0.0
+        self._draw(state="◌ stopping" if self._stopping else state, speed=speed)
+
+    # -- earlier questions and answers -----------------------------------------------------------------------------
+
+    def action_edit_question(self) -> None:
+        """Take a question back into the prompt: the last one, and one before it each time."""
+        turns = self.transcript.turns
+        if self.busy or not turns:
+            return
+        focused = self.focused
+        if isinstance(focused, TurnView):
+            chosen = focused.shown
+        else:
+            before = [turn for turn in turns if self.editing is None or turn.number < self.editing]
+            chosen = before[-1] if before else turns[-1]
+        self.editing = chosen.number
+        self.prompt.border_title = f"instead of question {chosen.number} (Esc: a new one)"
+        self.prompt.write(chosen.question)
+        self.prompt.focus()
+
+    def _edit_none(self) -> None:
+        self.editing = None
+        self.prompt.border_title = None
+
+    def action_copy_answer(self) -> None:
+        """Copy the answer that has the focus, or the last one, as the model wrote it."""
+        shown = self._chosen_view()
+        if shown is not None:
+            self.app.copy_to_clipboard(shown.answer)
+            self.notify(f"Copied answer {shown.number}: {len(shown.answer):,} characters.", markup=False)
+
+    async def on_prompt_editor_wanted(self) -> None:
+        """Hand the terminal to the reader's editor and take the question back."""
+        try:
+            with self.app.suspend():
+                text = edited(self.prompt.text)
+        except SuspendNotSupported:
+            self.notify("This terminal cannot be lent to an editor.", severity="warning", markup=False)
+        except CagchatError as error:
+            await self.transcript.add(ErrorCard(error))
+        else:
+            self.prompt.write(text)
+        self.refresh()
+
+    def action_to_end(self) -> None:
+        """Go to the end of the chat and follow it."""
+        self.run_worker(self.transcript.to_end(), group="scroll", exclusive=True)
+
+    def action_page_up(self) -> None:
+        """Scroll the transcript up."""
+        self.transcript.up()
+
+    def action_page_down(self) -> None:
+        """Scroll the transcript down."""
+        self.transcript.down()
+
+    # -- chats -----------------------------------------------------------------------------------------------------
+
+    async def _show_session(self) -> None:
+        """Show the turns of the session that is open now."""
+        turns = self._sessions.turns(self.session.id) if self.session else []
+        self.prompt.remember([turn.question for turn in turns])
+        proof = recorded(turns[-1].proof) if turns else None
+        self._draw(
+            proof=brief(proof) if proof else "",
+            chat=proof.chat_tokens if proof else 0,
+            speed=proof.tokens_per_s if proof else 0.0,
+        )
+        await self.transcript.show([of_turn(turn) for turn in turns])
+        if self.session is None:
+            self.chats.forget_current()
+        else:
+            self.chats.refill(self.session.id)
+        self.refresh_bindings()
+
+    async def go_to(self, session: Session | None) -> None:
+        """Leave the chat, stopping and keeping its answer, for another or (None) a new one."""
+        if self.busy:
+            self._desk.stop()
+        self._job, self._live, self.session = None, None, session
+        self._desk.submit(Load(session), self)
+        self._edit_none()
+        self._draw(state="● ready")
+        await self._show_session()
+        self.remove_class("-chats")
+        self.prompt.focus()
+
+    async def action_new_chat(self) -> None:
+        """Begin a new chat about the same book."""
+        await self.go_to(None)
+
+    async def on_chat_list_chosen(self, message: ChatList.Chosen) -> None:
+        """Continue the chat that was chosen."""
+        await self.go_to(message.session)
+
+    def action_chats(self) -> None:
+        """Show or hide the chats; where there is no room beside, they lie over the transcript."""
+        if self.has_class("-narrow"):
+            shown = not self.has_class("-chats")
+            self.set_class(shown, "-chats")
+        else:
+            shown = self.has_class("-no-chats")
+            self.set_class(not shown, "-no-chats")
+        if shown:
+            self.chats.query_one("OptionList").focus()
+        else:
+            self.prompt.focus()
+
+    def action_rename(self) -> None:
+        """Give the open chat another title."""
+        if self.session is not None:
+            self._rename(self.session)
+
+    def on_chat_list_rename_wanted(self, message: ChatList.RenameWanted) -> None:
+        """Give a chat of the list another title."""
+        self._rename(message.session)
+
+    def _rename(self, session: Session) -> None:
+        self.app.push_screen(AskText("A title for this chat", session.title), partial(self._renamed, session))
+
+    async def _renamed(self, session: Session, title: str | None) -> None:
+        if title is not None and title != session.title:
+            await self._changed(partial(self._sessions.rename, session.id, title))
+
+    def action_delete(self) -> None:
+        """Delete the open chat."""
+        if self.session is not None:
+            self._delete(self.session)
+
+    def on_chat_list_delete_wanted(self, message: ChatList.DeleteWanted) -> None:
+        """Delete a chat of the list."""
+        self._delete(message.session)
+
+    def _delete(self, session: Session) -> None:
+        if self.busy and self.session is not None and session.id == self.session.id:
+            self.notify("It is still answering; Esc stops it.", markup=False)
+            return
+        count = f"{session.n_turns} question{'' if session.n_turns == 1 else 's'}"
+        question = f'Delete "{session.title}" with {count}? Nothing of it is kept.'
+        self.app.push_screen(Confirm(question, "Delete"), partial(self._deleted, session))
+
+    async def _deleted(self, session: Session, really: bool | None) -> None:
+        if not really:
+            return
+        if self.session is not None and session.id == self.session.id:
+            await self.go_to(None)
+        await self._changed(partial(self._sessions.delete, session.id))
+
+    async def _changed(self, change: Callable[[], None]) -> None:
+        """Change a chat and the list; a refusal becomes a card."""
+        try:
+            change()
+        except CagchatError as error:
+            await self.transcript.add(ErrorCard(error))
+        self.chats.refill()
+
+    # -- the book, files and figures -------------------------------------------------------------------------------
+
+    async def action_book(self) -> None:
+        """Show or hide the book beside the chat, or in its place where there is no room beside."""
+        if self.query(ReaderPane):
+            await self.query(ReaderPane).remove()
+            self.remove_class("-book")
+            self._remembered.save()
+            self.prompt.focus()
+            return
+        place = self._remembered.place(self._digest)
+        try:
+            pane = ReaderPane(self.book.document, position=place.position, bookmarks=place.bookmarks)
+        except CagchatError as error:
+            await self.transcript.add(ErrorCard(error))
+            return
+        self.add_class("-book")
+        await self.query_one("#body").mount(pane)
+        pane.focus()
+
+    def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
+        """Note the place; it is written when the pane is closed."""
+        self._note_place(position=message.offset)
+
+    def on_reader_pane_bookmarks_changed(self, message: ReaderPane.BookmarksChanged) -> None:
+        """Remember the bookmarks."""
+        self._note_place(bookmarks=message.bookmarks)
+        self._remembered.save()
+
+    def _note_place(self, **changes: Any) -> None:
+        self._remembered.remember(self._digest, replace(self._remembered.place(self._digest), **changes))
+
+    async def action_export(self) -> None:
+        """Write the chat as Markdown."""
+        await self._export("md")
+
+    async def action_export_json(self) -> None:
+        """Write the chat as JSON."""
+        await self._export("json")
+
+    async def _export(self, suffix: str) -> None:
+        if self.session is None:
+            self.notify("There is nothing to export yet.", markup=False)
+            return
+        session = self.session
+        path = (self._folder or Path.cwd()) / f"chat-{session.id}.{suffix}"
+        try:
+            turns = self._sessions.turns(session.id)
+            if suffix == "md":
+                text = to_markdown(session, turns)
+            else:
+                text = json.dumps(to_json(session, turns), ensure_ascii=False, indent=2) + "\n"
+            write_bytes(path, text.encode())
+        except CagchatError as error:
+            await self.transcript.add(ErrorCard(error))
+        else:
+            self.notify(f"Written to {path}.", markup=False)
+
+    async def _notice(self, text: str) -> None:
+        await self.transcript.add(Static(text, classes="notice", markup=False))
+
+    def _look_at_memory(self) -> None:
+        self._draw(memory=self._memory())
+
+    def _draw(self, **changes: Any) -> None:
+        self._figures = replace(self._figures, **changes)
+        self.query_one(StatusBar).figures = self._figures

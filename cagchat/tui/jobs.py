@@ -1,0 +1,52 @@
+"""What a screen can ask the desk to do. Jobs are told apart by identity: the same question asked twice is two jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cagchat.library import Options
+    from cagchat.sessions.session import Session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepare:
+    """Open a book in place of the one that is open."""
+
+    path: Path
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """Answer a question."""
+
+    question: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regenerate:
+    """Answer question `number` anew, the last one when it is None."""
+
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit:
+    """Ask another question in place of question `number`."""
+
+    number: int
+    question: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """Go on with a chat about the open book, with a new one when it is None."""
+
+    session: Session | None
+
+
+Answering = Ask | Regenerate | Edit
+Job = Prepare | Answering | Load

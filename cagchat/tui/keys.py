@@ -1,0 +1,53 @@
+"""The reader's own keys: the `[keys]` of keys.toml, checked against the actions there are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from cagchat.errors import ConfigError
+
+KEY = re.compile(r"(?:(?:ctrl|alt|shift|super|meta)\+)*(?:[a-z0-9_]+|[^\s,])")
+
+
+def read_keys(path: Path, ids: Iterable[str]) -> dict[str, str]:
+    """Return the keys by the id of their action; a file that is not there has none. Raises `ConfigError`."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be used: {error}.", "Mend it, or move it away.") from error
+    keys = document.get("keys", {})
+    if not isinstance(keys, dict) or set(document) - {"keys"}:
+        raise ConfigError(f"{path} holds something other than [keys].", '[keys]\n"chat.again" = "ctrl+r"')
+    known = sorted(ids)
+    return {name: checked(name, value, known, path) for name, value in keys.items()}
+
+
+def checked(name: str, value: object, known: list[str], path: Path) -> str:
+    """Return one entry's keys, several with commas between them."""
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+        raise ConfigError(f"{path}: there is no action {name}.", hint)
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+    if not parts or not all(KEY.fullmatch(part) for part in parts):
+        raise ConfigError(f"{path}: {name} = {value!r} is no key.", 'Write "ctrl+r" or "f5", several with commas.')
+    return ",".join(parts)
+
+
+def binding_ids(*nodes: type[DOMNode]) -> set[str]:
+    """Return the ids of the actions whose keys can be changed."""
+    found = set()
+    for node in nodes:
+        for binding in node.BINDINGS:
+            if isinstance(binding, Binding) and binding.id:
+                found.add(binding.id)
+    return found

@@ -1,0 +1,211 @@
+"""A book on its way to being open: the plan before the wait, then how far the reading is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, ProgressBar, Sparkline, Static
+
+from cagchat.errors import CagchatError, Stopped
+from cagchat.events import (
+    Checkpointed,
+    Notice,
+    Opening,
+    Planned,
+    PrepareEvent,
+    Reading,
+    Ready,
+    Restored,
+    Resumed,
+    Sealed,
+    Waiting,
+)
+from cagchat.library import Options
+from cagchat.opened import OpenBook
+from cagchat.proof import duration, size
+from cagchat.tui.desk import Desk
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.jobs import Prepare
+from cagchat.tui.messages import Ended, Happened
+from cagchat.tui.title_bar import TitleBar
+
+SPEEDS_SHOWN = 80
+
+
+class PreparingScreen(Screen[None]):
+    """Shows the plan and the progress; Esc stops the reading and keeps what was read."""
+
+    HELP = """\
+## Reading a book
+
+The model reads the whole book **once**. **Esc** stops it and keeps what was read: the next time goes on from there.
+"""
+    CSS_PATH = "preparing_screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop and keep", id="reading.stop"),
+        Binding("enter", "resume", "Go on", id="reading.resume"),
+    ]
+
+    class BookReady(Message):
+        """The book can be asked."""
+
+        def __init__(self, book: OpenBook) -> None:
+            super().__init__()
+            self.book = book
+
+    def __init__(
+        self, desk: Desk, path: Path, options: Options, name_terminal: Callable[[str], None] = lambda title: None
+    ) -> None:
+        """Prepare the book at `path`; `name_terminal` shows the percentage outside of the screen."""
+        super().__init__()
+        self.path = path
+        self._name_terminal = name_terminal
+        self._desk = desk
+        self._options = options
+        self._job: Prepare | None = None
+        self._speeds: deque[float] = deque(maxlen=SPEEDS_SHOWN)
+        self._at = 0
+        self._at_s = 0.0
+        self._was_read = False
+        self._facts = ""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the plan, the progress and what was noticed."""
+        yield TitleBar(self.path.name)
+        with VerticalScroll(id="plan"):
+            yield Static(f"Opening {self.path.name} …", id="title", markup=False)
+            yield Static(id="facts", markup=False)
+            with Vertical(id="progress"):
+                yield ProgressBar(show_eta=False)
+                yield Static(id="now", markup=False)
+                yield Sparkline([], summary_function=max)
+            yield Static(id="notes", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.action_resume()
+
+    @property
+    def running(self) -> bool:
+        """Whether the book is being prepared."""
+        return self._job is not None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to stop what runs and to go on with what was stopped."""
+        if action == "stop":
+            return self.running
+        return not self.running if action == "resume" else True
+
+    def action_stop(self) -> None:
+        """Stop the reading; what was read is kept."""
+        if self.running:
+            self._desk.stop()
+            self._title("Stopping: what was read is being saved …")
+
+    def action_resume(self) -> None:
+        """Read, or go on reading."""
+        if not self.running:
+            self.query(ErrorCard).remove()
+            self._job = Prepare(self.path, self._options)
+            self._desk.submit(self._job, self)
+            self.refresh_bindings()
+
+    def on_happened(self, message: Happened) -> None:
+        """Show an event of the preparation."""
+        if message.job is self._job:
+            self._show(message.event)  # type: ignore[arg-type]  # a Prepare job has no other events
+
+    async def on_ended(self, message: Ended) -> None:
+        """Show why the preparation ended, when it did not end with the book."""
+        if message.job is not self._job or message.error is None:
+            return
+        self._job = None
+        self.refresh_bindings()
+        self._name_terminal("")
+        await self._ended(message.error)
+
+    async def _ended(self, error: CagchatError) -> None:
+        if isinstance(error, Stopped):
+            self._title(error.message)
+            self._note("Enter goes on from there.")
+            return
+        self._title(f"{self.path.name} could not be opened.")
+        await self.query_one("#plan").mount(ErrorCard(error))
+
+    def _show(self, event: PrepareEvent) -> None:
+        match event:
+            case Notice(text):
+                self._note(text)
+            case Waiting(title, pid):
+                who = f"process {pid}" if pid else "another process"
+                self._title(f"{title} is being read by {who}; waiting until it is done.")
+            case Opening(title, n_tokens):
+                self._title(f"Opening {title}: {n_tokens:,} tokens from the disk …")
+            case Planned():
+                self._plan(event)
+            case Resumed(position, n_tokens):
+                self._at = position
+                self._note(f"Going on at token {position:,} of {n_tokens:,}.")
+            case Reading():
+                self._progress(event)
+            case Checkpointed(position, size_bytes):
+                self.query_one("#facts", Static).update(
+                    f"{self._facts}\nsaved     {position:,} tokens, {size(size_bytes)} on disk"
+                )
+            case Sealed(_, size_bytes, elapsed_s):
+                self._title(f"Saved {size(size_bytes)} in {duration(elapsed_s)}.")
+            case Restored():
+                self._title("Opening …")
+            case Ready(book):
+                self._job = None
+                if self._was_read:
+                    self.app.bell()
+                self._name_terminal(book.manifest.book.title)
+                self.post_message(self.BookReady(book))
+
+    def _plan(self, event: Planned) -> None:
+        self._was_read = True
+        self._facts = (
+            f"tokens    {event.n_tokens:,}\n"
+            f"model     {event.model}\n"
+            f"context   {event.n_context:,} tokens, KV cache {event.kv_type}"
+        )
+        self._title(f"Reading {event.title}")
+        self.query_one("#facts", Static).update(self._facts)
+
+    def _progress(self, event: Reading) -> None:
+        self.add_class("-reading")
+        self.query_one(ProgressBar).update(total=event.n_tokens, progress=event.position)
+        share = 100 * event.position / max(1, event.n_tokens)
+        self.query_one("#now", Static).update(now(event))
+        if event.elapsed_s > self._at_s and event.position > self._at:
+            self._speeds.append((event.position - self._at) / (event.elapsed_s - self._at_s))
+            self.query_one(Sparkline).data = list(self._speeds)
+        self._at, self._at_s = event.position, event.elapsed_s
+        self._name_terminal(f"{share:.0f} % {self.path.name}")
+
+    def _title(self, text: str) -> None:
+        self.query_one("#title", Static).update(text)
+
+    def _note(self, text: str) -> None:
+        notes = self.query_one("#notes", Static)
+        notes.update(f"{notes.content}\n{text}".lstrip("\n"))
+
+
+def now(event: Reading) -> str:
+    """Return tokens done and in all, speed and remaining time, and the chapter below."""
+    parts = [f"{event.position:,} / {event.n_tokens:,} tokens"]
+    if event.tokens_per_s:
+        parts.append(f"{event.tokens_per_s:,.0f} tok/s")
+    if event.remaining_s is not None:
+        parts.append(f"{duration(event.remaining_s)} left")
+    return " · ".join(parts) + (f"\n{event.section}" if event.section else "")

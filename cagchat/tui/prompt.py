@@ -1,0 +1,117 @@
+"""Where questions are written: several lines, recall, and the reader's own editor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+ASK = "ask about the book"
+
+
+class Prompt(TextArea):
+    """A text area in which Enter sends and the arrows at its edges recall earlier questions."""
+
+    HELP = """\
+## The question
+
+**Enter** sends it, **shift+enter** or **ctrl+j** begins a new line. **Up** on the first line and **down** on the last
+recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
+"""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", id="prompt.send", show=False),
+        Binding("shift+enter,ctrl+j", "newline", "New line", id="prompt.newline", show=False),
+        Binding("ctrl+e", "edit_outside", "Write in $EDITOR", id="prompt.editor", show=False),
+        Binding("pageup", "screen.page_up", "Scroll up", id="prompt.page_up", show=False),
+        Binding("pagedown", "screen.page_down", "Scroll down", id="prompt.page_down", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    Prompt {
+        height: auto;
+        max-height: 8;
+        border: round $border-blurred;
+        border-title-color: $warning;
+        padding: 0 1;
+        background: transparent;
+        &:focus { border: round $border; background: transparent; }
+    }
+    """
+
+    class Sent(Message):
+        """A question is to be asked."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class EditorWanted(Message):
+        """The text is to be edited in another program."""
+
+    def __init__(self) -> None:
+        super().__init__(placeholder=ASK, highlight_cursor_line=False, id="prompt")
+        self._history: list[str] = []
+        self._at = 0
+        self._draft = ""
+
+    def remember(self, questions: Sequence[str]) -> None:
+        """Take the questions that can be recalled, the last one last."""
+        self._history = list(questions)
+        self._at = len(self._history)
+
+    def write(self, text: str) -> None:
+        """Replace the text and stand at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Leave Enter to its binding: one with priority would overtake letters that are still on their way here."""
+        if event.key == "enter":
+            event.prevent_default()
+
+    def action_send(self) -> None:
+        """Send what is written."""
+        if self.text.strip():
+            self.post_message(self.Sent(self.text))
+
+    def sent(self) -> None:
+        """Empty the prompt after its question was taken."""
+        self._history.append(self.text.strip())
+        self._at = len(self._history)
+        self._draft = ""
+        self.clear()
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_edit_outside(self) -> None:
+        """Ask for the other editor."""
+        self.post_message(self.EditorWanted())
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Move up, or recall the question before when there is no line above."""
+        if select or not self.cursor_at_first_line:
+            super().action_cursor_up(select)
+        else:
+            self._recall(self._at - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Move down, or recall the question after when there is no line below."""
+        if select or not self.cursor_at_last_line:
+            super().action_cursor_down(select)
+        else:
+            self._recall(self._at + 1)
+
+    def _recall(self, at: int) -> None:
+        if not 0 <= at <= len(self._history):
+            return
+        if self._at == len(self._history):
+            self._draft = self.text
+        self._at = at
+        self.write(self._history[at] if at < len(self._history) else self._draft)

@@ -1,0 +1,67 @@
+"""A turn as the transcript shows it, made from a recorded one or from the end of an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cagchat.proof import Proof, recorded
+from cagchat.sessions.export import clean_lines, proof_sentence
+
+if TYPE_CHECKING:
+    from cagchat.events import Answered
+    from cagchat.sessions.session import Status, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One question and its answer, in words; `remark` says why an answer is not complete."""
+
+    number: int
+    question: str
+    answer: str = ""
+    thinking: str = ""
+    remark: str = ""
+    proof: str = ""
+
+
+def of_turn(turn: Turn) -> Shown:
+    """Return a recorded turn."""
+    proof = recorded(turn.proof)
+    line = proof.line() if proof else proof_sentence(turn.proof)
+    remark = remark_on(turn.status, turn.error)
+    return Shown(turn.number, clean(turn.question), clean(turn.answer), clean(turn.thinking), remark, line)
+
+
+def of_answer(question: str, answered: Answered) -> Shown:
+    """Return a turn that was just answered."""
+    answer, thinking = clean(answered.answer), clean(answered.thinking)
+    remark = remark_on(answered.status, "")
+    return Shown(answered.number, clean(question), answer, thinking, remark, answered.proof.line())
+
+
+def remark_on(status: Status, error: str) -> str:
+    """Say how an answer that is not complete ended; "" for one that is."""
+    match status:
+        case "done":
+            return ""
+        case "running":
+            return "Still being answered in another window."
+        case "stopped":
+            return f"Stopped here. {error}".rstrip()
+        case "failed":
+            return f"Failed. {error}".rstrip()
+
+
+def brief(proof: Proof) -> str:
+    """Return what the status bar says of an answer's proof: a mark, and what was reused and evaluated."""
+    if proof.book_evaluated and not proof.reading:
+        return f"✘ {proof.book_evaluated:,} READ AGAIN"
+    if proof.book_evaluated:
+        return f"✔ {proof.book_evaluated:,} read once, {proof.evaluated:,} asked"
+    return f"✔ {proof.book_reused:,} reused, {proof.evaluated:,} read"
+
+
+def clean(text: str) -> str:
+    """Return the text without control characters, which a terminal would obey."""
+    return "\n".join(clean_lines(text))

@@ -1,0 +1,96 @@
+"""The line that shows state, context, speed, memory and the proof of the last answer, as far as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.app import RenderResult
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from cagchat.proof import size
+
+GAP = "   "
+BAR_CELLS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A text of the status line; the field with the lowest `worth` is dropped first, one of 0 never."""
+
+    text: str
+    worth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the status line says."""
+
+    state: str = ""
+    book: int = 0
+    chat: int = 0
+    context: int = 0
+    proof: str = ""
+    speed: float = 0.0
+    model: str = ""
+    memory: tuple[int, int] | None = None
+
+
+class StatusBar(Widget):
+    """Draws the figures; a field that does not fit is left out whole."""
+
+    DEFAULT_CSS = """
+    StatusBar { height: 1; padding: 0 1; background: $panel; color: $foreground; }
+    """
+
+    figures: reactive[Figures] = reactive(Figures())
+
+    def render(self) -> RenderResult:
+        """Return the line for the width there is."""
+        return Content(line(fields(self.figures), self.content_size.width))
+
+
+def fields(figures: Figures) -> list[Field]:
+    """Return the fields in the order in which they stand."""
+    found = [Field(figures.state, 0)]
+    if figures.context:
+        full = f"book {short(figures.book)} + chat {short(figures.chat)} / {short(figures.context)}"
+        found.append(Field(full, 4))
+    if figures.proof:
+        found.append(Field(figures.proof, 0))
+    if figures.speed:
+        found.append(Field(f"{figures.speed:,.0f} tok/s", 2))
+    if figures.memory is not None:
+        used, total = figures.memory
+        found.append(Field(f"RAM {bar(used / total)} {used / 1e9:.1f}/{size(total)}", 3))
+    if figures.model:
+        found.append(Field(figures.model, 1))
+    return found
+
+
+def line(given: Sequence[Field], width: int) -> str:
+    """Return the fields that fit, the least worth ones left out; what must be shown is cut at the end."""
+    kept = list(given)
+    while len(GAP.join(field.text for field in kept)) > width:
+        droppable = [field for field in kept if field.worth]
+        if not droppable:
+            break
+        kept.remove(min(droppable, key=lambda field: field.worth))
+    return GAP.join(field.text for field in kept)[:width]
+
+
+def short(count: int) -> str:
+    """Return a number of tokens in few characters: 870, 3.1k, 212k, 1.05M."""
+    if count < 1000:
+        return str(count)
+    if count < 99_950:
+        return f"{count / 1e3:.1f}k"
+    return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.2f}M"
+
+
+def bar(share: float) -> str:
+    """Return a bar of a few cells."""
+    full = min(BAR_CELLS, max(0, round(BAR_CELLS * share)))
+    return "▓" * full + "░" * (BAR_CELLS - full)

@@ -1,0 +1,111 @@
+"""One turn in the transcript: the question, what was thought (folded), the answer, how it ended, and its proof."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Collapsible, Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from cagchat.tui.shown import Shown, clean
+
+
+class TurnView(Vertical, can_focus=True):
+    """Shows a turn, and streams an answer into itself while it is being made."""
+
+    HELP = """\
+## A question and its answer
+
+The line below an answer is its **proof**: how much of the book came from the cache and how much went through the model,
+counted by the engine.
+"""
+
+    DEFAULT_CSS = """
+    TurnView {
+        height: auto;
+        margin-bottom: 1;
+        padding: 0 1;
+        border-left: blank;
+        &:focus { border-left: outer $accent; }
+        .question { text-style: bold; color: $accent; }
+        Markdown.answer { padding: 0; margin: 0; background: transparent; }
+        Collapsible { border: none; padding: 0; margin: 0; background: transparent; }
+        CollapsibleTitle { padding: 0; color: $text-muted; }
+        .thinking { color: $text-muted; }
+        .remark { color: $warning; }
+        .proof { color: $text-muted; }
+    }
+    """
+
+    class Grew(Message):
+        """The turn takes another number of lines."""
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__()
+        self.shown = shown
+        self._stream: MarkdownStream | None = None
+        self._thoughts: list[str] = []
+        self._n_thoughts = 0
+
+    def compose(self) -> ComposeResult:
+        """Lay the turn out; parts it does not have are left out."""
+        yield Static(f"❯ {self.shown.question}", classes="question", markup=False)
+        if self.shown.thinking:
+            yield self._folded(self.shown.thinking, "Thought")
+        yield Markdown(self.shown.answer, classes="answer", open_links=False)
+        if self.shown.remark:
+            yield Static(self.shown.remark, classes="remark", markup=False)
+        if self.shown.proof:
+            yield Static(self.shown.proof, classes="proof", markup=False)
+
+    async def add_thinking(self, text: str, n_tokens: int) -> None:
+        """Take a fragment of what is thought; it is drawn when unfolded."""
+        self._thoughts.append(clean(text))
+        self._n_thoughts += n_tokens
+        if not self.query(Collapsible):
+            await self.mount(self._folded("", "Thinking"), before=self.answer)
+        self.query_one(Collapsible).title = f"Thinking … {self._n_thoughts:,} tokens"
+        self._draw_thoughts()
+
+    async def add_answer(self, text: str) -> None:
+        """Take a fragment of the answer."""
+        if self._stream is None:  # opened here because a stream that was never written to cannot be stopped
+            self._stream = Markdown.get_stream(self.answer)
+        await self._stream.write(clean(text))
+
+    async def finish(self, shown: Shown) -> None:
+        """Show the turn as it ended. The whole answer is parsed once more: a stream draws some tables differently."""
+        self.shown = shown
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        await self.answer.update(shown.answer)
+        for folded in self.query(Collapsible):
+            self._thoughts = [shown.thinking]
+            folded.title = "Thought"
+            self._draw_thoughts()
+        for kind, text in (("remark", shown.remark), ("proof", shown.proof)):
+            if text:
+                await self.mount(Static(text, classes=kind, markup=False))
+
+    @property
+    def answer(self) -> Markdown:
+        """The widget that shows the answer."""
+        return self.query_one("Markdown.answer", Markdown)
+
+    def on_resize(self) -> None:
+        """Say that the turn takes another number of lines."""
+        self.post_message(self.Grew())
+
+    def on_collapsible_expanded(self) -> None:
+        """Draw the thoughts that came while they were folded."""
+        self._draw_thoughts()
+
+    def _draw_thoughts(self) -> None:
+        folded = self.query_one(Collapsible)
+        if self._thoughts and not folded.collapsed:
+            self.query_one(".thinking", Static).update("".join(self._thoughts))
+
+    def _folded(self, text: str, title: str) -> Collapsible:
+        return Collapsible(Static(text, classes="thinking", markup=False), title=title, collapsed=True)

@@ -1,0 +1,131 @@
+"""What the app remembers: choices, places in books, and what is left of a damaged file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cagchat.tui.remembered import MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
+from tests.reading_cases import locations
+
+
+def test_a_theme_is_there_in_the_next_run(tmp_path: Path) -> None:
+    """The theme that was chosen is found by another object on the same file; before it is empty."""
+    file = tmp_path / "data" / "ui.json"
+    assert Remembered(file).theme == ""
+    Remembered(file).theme = "nord"
+    assert Remembered(file).theme == "nord"
+
+
+def test_a_place_is_there_in_the_next_run(tmp_path: Path) -> None:
+    """A position and bookmarks that were saved are found again, for that book only."""
+    first = Remembered.under(locations(tmp_path))
+    first.remember("b00c", Place(120, (5, 77)))
+    assert first.place("b00c") == Place(120, (5, 77))
+    assert first.save()
+    second = Remembered.under(locations(tmp_path))
+    assert second.place("b00c") == Place(120, (5, 77))
+    assert second.place("0ther") == Place()
+
+
+def test_a_place_is_written_by_save_only(tmp_path: Path) -> None:
+    """Noting a place writes nothing, so that scrolling costs no disk."""
+    file = tmp_path / "ui.json"
+    Remembered(file).remember("b00c", Place(1))
+    assert not file.exists()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """Which books are read is nobody else's business: the file is 0600."""
+    Remembered(tmp_path / "ui.json").theme = "nord"
+    assert (tmp_path / "ui.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_windows_keep_each_other_s_changes(tmp_path: Path) -> None:
+    """Saving changes only what was changed here, whatever another window wrote meanwhile."""
+    file = tmp_path / "ui.json"
+    one, other = Remembered(file), Remembered(file)
+    one.remember("b00c", Place(1))
+    other.remember("d00d", Place(2))
+    assert one.save()
+    other.theme = "nord"
+    assert other.save()
+    last = Remembered(file)
+    assert (last.place("b00c"), last.place("d00d"), last.theme) == (Place(1), Place(2), "nord")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"theme": 3, "books": []}', b" " * (MAX_BYTES + 1)],
+    ids=["empty", "cut", "list", "binary", "deep", "types", "large"],
+)
+def test_a_damaged_file_counts_as_empty(tmp_path: Path, content: bytes) -> None:
+    """A file that is not what was written is ignored and replaced by the next change."""
+    file = tmp_path / "ui.json"
+    file.write_bytes(content)
+    remembered = Remembered(file)
+    assert (remembered.theme, remembered.place("b00c")) == ("", Place())
+    remembered.theme = "nord"
+    assert Remembered(file).theme == "nord"
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [None, 7, {}, {"position": -1}, {"position": "4"}, {"position": True}, {"position": 2**80}, {"bookmarks": [1]}],
+)
+def test_a_damaged_place_costs_only_itself(tmp_path: Path, sheet: object) -> None:
+    """One book's damaged entry is ignored, the others' stay."""
+    file = tmp_path / "ui.json"
+    good = {"position": 9, "bookmarks": [30, "x", -1, 20, 20]}
+    file.write_text(json.dumps({"books": {"bad": sheet, "good": good}}))
+    assert Remembered(file).place("bad") == Place()
+    assert Remembered(file).place("good") == Place(9, (20, 30))
+
+
+def test_the_file_stays_small(tmp_path: Path) -> None:
+    """Of too many books those noted first are forgotten, and of a book's bookmarks the last ones."""
+    file = tmp_path / "ui.json"
+    remembered = Remembered(file)
+    for number in range(MAX_BOOKS + 3):
+        remembered.remember(f"{number:064x}", Place(number + 1, tuple(range(MAX_BOOKMARKS + 9))))
+    assert remembered.save()
+    assert file.stat().st_size < MAX_BYTES
+    last = Remembered(file)
+    assert last.place(f"{2:064x}") == Place()
+    assert last.place(f"{3:064x}").position == 4
+    assert len(last.place(f"{MAX_BOOKS:064x}").bookmarks) == MAX_BOOKMARKS
+
+
+def test_a_place_that_is_noted_again_is_the_newest(tmp_path: Path) -> None:
+    """A book that is read again is not the first to be forgotten."""
+    file = tmp_path / "ui.json"
+    remembered = Remembered(file)
+    for number in range(MAX_BOOKS):
+        remembered.remember(str(number), Place(1))
+    assert remembered.save()
+    remembered.remember("0", Place(2))
+    remembered.remember("new", Place(3))
+    assert remembered.save()
+    assert (Remembered(file).place("0"), Remembered(file).place("1")) == (Place(2), Place())
+
+
+def test_a_disk_that_refuses_is_no_error(tmp_path: Path) -> None:
+    """Where the file cannot be written, nothing is raised and the run goes on with what it knows."""
+    (tmp_path / "data").write_text("not a folder")
+    remembered = Remembered(tmp_path / "data" / "ui.json")
+    remembered.theme = "nord"
+    remembered.remember("b00c", Place(5))
+    assert not remembered.save()
+    assert remembered.place("b00c") == Place(5)
+
+
+def test_other_choices_stay(tmp_path: Path) -> None:
+    """A choice under any name is kept beside the places, and saving places keeps it."""
+    file = tmp_path / "ui.json"
+    remembered = Remembered(file)
+    remembered.keep("panes", ["chats"])
+    remembered.remember("b00c", Place(5))
+    assert remembered.save()
+    assert Remembered(file).read()["panes"] == ["chats"]

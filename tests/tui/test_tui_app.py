@@ -1,0 +1,234 @@
+"""The app around its screens: palette, help, themes, keys of one's own, the library and the reader pane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import HelpPanel
+
+from cagchat.errors import ConfigError
+from cagchat.files import private_folder
+from cagchat.tui.chat_screen import ChatScreen
+from cagchat.tui.library_screen import BookChosen, LibraryScreen
+from cagchat.tui.reader import ReaderPane
+from cagchat.tui.remembered import Remembered
+from tests.tui.pilot import NARROW, WIDE, Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
+
+LANTERNS = "How many lanterns were there?"
+
+
+def write_keys(desktop: Desktop, text: str) -> Path:
+    """Write the reader's own keys."""
+    path = private_folder(desktop.locations.config) / "keys.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_palette_has_every_action_of_the_chat(tmp_path: Path) -> None:
+    """Each action of the chat with a name is offered by the palette, with its key."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        offered = {command.title: command.help for command in pilot.app.get_system_commands(chat)}
+        for binding in ChatScreen.BINDINGS:
+            assert binding.description in offered  # type: ignore[union-attr]  # ours are all bindings
+        assert offered["Again"] == "Answer the last question anew (^r)"
+        assert "Theme" in offered
+
+    run(Desktop(tmp_path), drive)
+
+
+def test_an_action_runs_from_the_palette(tmp_path: Path) -> None:
+    """What is chosen in the palette is done on the screen below it."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        await pilot.press("ctrl+p")
+        await pilot.press(*"New chat")
+        await wait_until(pilot, shows(pilot, "New chat"), "the palette")
+        await pilot.press("enter", "enter")
+        await wait_until(pilot, lambda: not chat.transcript.turns, "a new chat")
+
+    run(Desktop(tmp_path), drive)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_f1_explains_what_has_the_focus(tmp_path: Path, size: tuple[int, int]) -> None:
+    """F1 shows the help of the focused widget, and takes it away again."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await pilot.press("f1")
+        await wait_until(pilot, shows(pilot, "The question"), "help")
+        await pilot.press("f1")
+        await wait_until(pilot, lambda: not chat.query(HelpPanel), "no help")
+
+    run(Desktop(tmp_path), drive, size=size)
+
+
+def test_a_theme_is_remembered(tmp_path: Path) -> None:
+    """The theme that was chosen is on at the next start, and the reader's configuration is left alone."""
+    desktop = Desktop(tmp_path)
+
+    async def choose(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        pilot.app.theme = "nord"
+        await pilot.pause()
+
+    async def look(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        assert pilot.app.theme == "nord"
+
+    run(desktop, choose)
+    run(desktop, look)
+    assert not desktop.locations.config_file.exists()
+
+
+def test_keys_can_be_changed(tmp_path: Path) -> None:
+    """A key of keys.toml takes the place of the built-in one."""
+    desktop = Desktop(tmp_path)
+    write_keys(desktop, '[keys]\n"chat.new" = "f10"\n')
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert chat.transcript.turns
+        await pilot.press("f10")
+        await wait_until(pilot, lambda: not chat.transcript.turns, "a new chat")
+
+    run(desktop, drive)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[keys]\n"chat.agian" = "f9"\n', "chat.agian"),
+        ('[keys]\n"chat.again" = 9\n', "chat.again = 9"),
+        ('[keys]\n"chat.again" = "not a key"\n', "not a key"),
+        ("keys = 3\n", "something other than"),
+        ("[keys\n", "cannot be used"),
+    ],
+)
+def test_wrong_keys_are_refused_at_the_start(tmp_path: Path, text: str, said: str) -> None:
+    """A keys.toml that cannot be used is one clear error with its path, before the screen is taken."""
+    desktop = Desktop(tmp_path)
+    path = write_keys(desktop, text)
+    with pytest.raises(ConfigError) as refused:
+        desktop.app()
+    assert str(path) in refused.value.message
+    assert said in refused.value.message
+    assert refused.value.hint
+
+
+def test_a_misspelt_action_is_told_the_nearest(tmp_path: Path) -> None:
+    """The hint names the action that was probably meant."""
+    desktop = Desktop(tmp_path)
+    write_keys(desktop, '[keys]\n"chat.agian" = "f9"\n')
+    with pytest.raises(ConfigError) as refused:
+        desktop.app()
+    assert refused.value.hint == "Did you mean chat.again?"
+
+
+def test_a_book_is_opened_from_the_library(tmp_path: Path) -> None:
+    """Without a book the library is shown; a book that is chosen there is opened, and Ctrl+O goes there and back."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
+        pilot.app.screen.post_message(BookChosen(desktop.book))
+        chat = await chat_of(pilot)
+        for way_back in ("ctrl+o", "escape"):
+            await pilot.press("ctrl+o")
+            await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
+            await wait_until(pilot, shows(pilot, "Lanterns"), "its books")
+            await pilot.press(way_back)
+            await wait_until(pilot, lambda: pilot.app.screen is chat, "the chat")
+
+    run(desktop, drive, library=True)
+
+
+def test_another_book_takes_the_place_of_the_open_one(tmp_path: Path) -> None:
+    """A second book chosen in the library is opened with a chat of its own."""
+    desktop = Desktop(tmp_path)
+    other = tmp_path / "other.txt"
+    other.write_text("CHAPTER 1\n\nThe sea was calm.\n", encoding="utf-8")
+
+    async def drive(pilot: Pilot[None]) -> None:
+        first = await ask(pilot, LANTERNS)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
+        pilot.app.screen.post_message(BookChosen(other))
+        await wait_until(
+            pilot, lambda: isinstance(pilot.app.screen, ChatScreen) and pilot.app.screen is not first, "another chat"
+        )
+        second = await ask(pilot, "How was the sea?")
+        assert second.book.manifest.book.path == str(other)
+        assert len(second.transcript.turns) == 1
+
+    run(desktop, drive)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW, (140, 40)])
+def test_the_book_opens_beside_the_chat(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Ctrl+B shows the book's text and takes it away, and the prompt has the focus again."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, shows(pilot, "CHAPTER 1"), "the book")
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, lambda: not chat.query(ReaderPane), "no book")
+        assert chat.focused is chat.prompt
+
+    run(Desktop(tmp_path), drive, size=size)
+
+
+def test_a_place_and_its_bookmarks_are_remembered(tmp_path: Path) -> None:
+    """The reader pane opens where it was left, with its bookmarks."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, shows(pilot, "CHAPTER 1"), "the book")
+        await pilot.press("down", "down", "b")
+        await wait_until(pilot, lambda: bool(chat.query_one(ReaderPane).bookmarks), "a bookmark")
+
+    run(desktop, drive, size=NARROW)
+    digest = desktop.library.states.all()[0].manifest().book.digest
+    place = Remembered.under(desktop.locations).place(digest)
+    assert place.position > 0
+    assert len(place.bookmarks) == 1
+
+
+def test_nothing_the_model_or_the_book_says_is_markup(tmp_path: Path) -> None:
+    """Brackets and control characters in a question, a title or an answer are shown, not obeyed."""
+    desktop = Desktop(tmp_path, name="[red]x.txt")
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, "[bold]lanterns[/nonsense] \x1b]2;x\x07?")
+        await idle(pilot, chat)
+        assert "[bold]lanterns[/nonsense]" in text_of(pilot)
+
+    run(desktop, drive)
+
+
+def test_a_defect_is_kept_for_the_outer_border(tmp_path: Path) -> None:
+    """An error of our own in the desk's thread ends the app without a traceback on the terminal."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, LANTERNS, wait=False)
+        await wait_until(pilot, lambda: not pilot.app.is_running, "the end")
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    desktop.sessions.begin_turn = broken  # type: ignore[method-assign,assignment]  # a defect where nobody expects one
+    app = desktop.app()
+    with pytest.raises(ZeroDivisionError):
+        run(desktop, drive, running=app)
+    assert isinstance(app.defect, ZeroDivisionError)

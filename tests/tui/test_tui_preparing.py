@@ -1,0 +1,118 @@
+"""The screen on which a book is read, with an engine that is held at its batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import ProgressBar, Sparkline
+
+from cagchat.engine.backend import FakeBackend
+from cagchat.engine.fake import FakeScript
+from cagchat.tui.chat_screen import ChatScreen
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.library_screen import LibraryScreen
+from cagchat.tui.preparing_screen import PreparingScreen
+from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, Gate, chat_of, run, shows, text_of, wait_until
+
+
+def held(home: Path) -> tuple[Desktop, Gate]:
+    """Return a desktop whose engine is held at its sixth batch."""
+    gate = Gate()
+    gate.hold(6)
+    return Desktop(home, FakeBackend(FakeScript(answers=ANSWERS, batch_s=1.0), sleep=gate)), gate
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_the_plan_and_the_progress_are_shown(tmp_path: Path, size: tuple[int, int]) -> None:
+    """While a book is read its tokens, model, context, progress and chapter are on the screen; then comes the chat."""
+    desktop, gate = held(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, shows(pilot, "320 / 986 tokens"), "progress")
+        for text in ("Reading Lanterns", "tokens    986", "model     fake", "context", "f16", "CHAPTER 1"):
+            assert text in text_of(pilot)
+        assert pilot.app.screen.query_one(ProgressBar).progress == 320
+        assert pilot.app.screen.query_one(Sparkline).data
+        gate.release()
+        await chat_of(pilot)
+
+    run(desktop, drive, size=size)
+
+
+def test_esc_stops_the_reading_and_enter_goes_on(tmp_path: Path) -> None:
+    """Esc ends the reading and says what is kept; Enter goes on at that token."""
+    desktop, gate = held(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, gate.waiting.is_set, "a reading")
+        await pilot.press("escape")
+        gate.release()
+        await wait_until(pilot, shows(pilot, "Stopped at token"), "the end of the reading")
+        assert "384 are kept" in text_of(pilot)
+        assert isinstance(pilot.app.screen, PreparingScreen)
+        gate.hold(2)
+        await pilot.press("enter")
+        await wait_until(pilot, shows(pilot, "Going on at token 384 of 986."), "the reading that goes on")
+        gate.release()
+        await chat_of(pilot)
+
+    run(desktop, drive)
+
+
+def test_leaving_in_the_middle_keeps_what_was_read(tmp_path: Path) -> None:
+    """Quitting while a book is read saves where it was, and says how to go on."""
+    desktop, gate = held(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, gate.waiting.is_set, "a reading")
+        await pilot.press("ctrl+q")
+        await wait_until(pilot, lambda: not pilot.app.is_running, "the end")
+        gate.release()
+
+    app = run(desktop, drive)
+    assert app.farewell() == f'Go on with: cagchat open "{desktop.book}"'
+    (folder,) = desktop.library.states.all()
+    assert folder.manifest().position == 384
+
+
+def test_a_book_that_is_not_there_is_a_card(tmp_path: Path) -> None:
+    """A missing file is a card on the screen, from which the library can be reached."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: bool(pilot.app.screen.query(ErrorCard)), "a card")
+        assert "nowhere.txt" in text_of(pilot)
+        assert "Traceback" not in text_of(pilot)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
+
+    run(desktop, drive, book=tmp_path / "nowhere.txt")
+
+
+def test_a_chat_that_is_not_there_is_a_card(tmp_path: Path) -> None:
+    """When the chat to continue cannot be found, the book opens with a new chat and a card that says so."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await wait_until(pilot, lambda: bool(chat.query(ErrorCard)), "a card")
+        assert chat.session is None
+
+    run(desktop, drive, choose=lambda book: desktop.sessions.find("nobody"))
+
+
+def test_a_book_deleted_while_it_is_open_changes_nothing(tmp_path: Path) -> None:
+    """The chat goes on when the file of its book has gone."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        desktop.book.unlink()
+        chat.prompt.write("How many lanterns?")
+        await pilot.press("enter")
+        await wait_until(pilot, shows(pilot, "forty-one"), "an answer")
+        assert isinstance(pilot.app.screen, ChatScreen)
+
+    run(desktop, drive)
