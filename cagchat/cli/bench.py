@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "restore": "bytes a second of a restore and of a memory copy",
     "speed": "prefill and decode, and a bare loop of llama_decode",
     "peers": "two questions after a restart, and other ways to keep a state",
+    "interface": "a key press to the screen that shows it, while the engine is busy",
 }
 STORY = "demo/story.md"
 LENGTHS = (256, 1024)

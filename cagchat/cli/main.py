@@ -64,11 +64,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = os.environ.get("COMP_LINE", "").split()[1:]
         argcomplete.autocomplete(build_parser(only=named(words)))
     parser = build_parser(only=named(arguments))
-    args = parser.parse_args(arguments)
+    args = parse(parser, arguments)
     if args.command is None and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         parser.print_help()
         return 0
     return run(args)
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Parse a command line, also one in which a flag stands between the book and the question.
+
+    Before Python 3.13 argparse takes an optional positional for missing at the first flag, and calls it unknown later.
+    """
+    args, rest = parser.parse_known_args(arguments)
+    if len(rest) == 1 and getattr(args, "question", "") is None and (rest[0] == "-" or not rest[0].startswith("-")):
+        args.question = rest.pop()
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def is_terminal(stream: TextIO | None) -> bool:

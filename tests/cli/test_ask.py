@@ -74,6 +74,15 @@ def test_question_from_stdin(
     assert "Perrin" in outcome.out
 
 
+def test_flags_may_stand_anywhere(cagchat: Terminal, book: Path) -> None:
+    """A flag between the book and the question changes nothing; a second question is one too many."""
+    assert cagchat("ask", "--fake", book, QUESTION).code == 0
+    outcome = cagchat("ask", book, "-c", "--fake", "--json", QUESTION)
+    assert json.loads(outcome.out)["question"] == QUESTION
+    with pytest.raises(SystemExit, match="2"):
+        cagchat("ask", "--fake", book, "-c", QUESTION, "More?")
+
+
 def test_no_question_on_a_terminal(cagchat: Terminal, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a question on a terminal nothing is waited for: a usage error says what is missing."""
     stdin = io.StringIO()
