@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cagchat.opened import OpenBook
 
 LINE_EVERY_S = 5.0
+BAR_WIDTH = 16
 
 
 def prepare(library: Library, path: Path, options: Options, meanwhile: Callable[[], object] = lambda: None) -> OpenBook:
@@ -94,11 +95,13 @@ class Narrator(AbstractContextManager["Narrator"]):
         if self._bar is None:
             from rich.console import Console  # 50 ms, only while reading on a terminal
             from rich.progress import BarColumn, Progress, TextColumn
+            from rich.table import Column
 
             self._bar = Progress(
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}", markup=False),
+                BarColumn(bar_width=BAR_WIDTH, table_column=Column(min_width=BAR_WIDTH)),
+                TextColumn("{task.fields[text]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
                 console=Console(stderr=True),
+                expand=True,
                 transient=True,
             )
             self._task = self._bar.add_task("", total=event.n_tokens, text="")
