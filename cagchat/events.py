@@ -33,13 +33,21 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is about to be done, before the wait: tokens to read, context to allocate, how K and V are stored."""
+    """What is about to be done, before the wait: tokens to read, context to allocate, how K and V are stored.
+
+    `memory_bytes` is what the engine takes, `disk_bytes` the saved state; 0 where it is not known. `reasons` are lines
+    that say why it is done so.
+    """
 
     title: str
     n_tokens: int
     n_context: int
     model: str
     kv_type: str
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+    estimated_s: float | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

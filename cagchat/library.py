@@ -3,6 +3,8 @@
 restore    the state is sealed and its key fits: load it, check it, prove it
 resume     a checkpoint exists: load it and go on at that token
 prefill    read the book from the start, with checkpoints and, for models that cannot be cut, boundaries
+
+Which model reads it, and how, is `cagchat.choosing`'s.
 """
 
 from __future__ import annotations
@@ -16,23 +18,26 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import xxhash
 
 from cagchat import documents
-from cagchat.context import beginning, check_fits, context_for
+from cagchat.choosing import planned, reasons, run_from, saved, too_long
+from cagchat.context import beginning
 from cagchat.documents import Document
 from cagchat.engine.backend import Backend
-from cagchat.engine.protocol import BOOK, EngineSettings, RopeSettings, Transfer
+from cagchat.engine.protocol import BOOK, EngineSettings, Transfer
 from cagchat.engine.rotation import rotated
 from cagchat.errors import EngineDied, StateDamaged, StateMismatch, Stopped, StorageError
-from cagchat.events import Notice, Opening, Planned, PrepareEvent, Ready
+from cagchat.events import Notice, Opening, Planned, PrepareEvent, Reading, Ready
 from cagchat.files import is_leftover, private_folder, write_bytes
 from cagchat.locations import Locations
-from cagchat.models.facts import ModelFacts
 from cagchat.opened import OpenBook, restore
-from cagchat.prompt import PROMPT_VERSION, Prefix, frame, instructions_digest, template_digest, tokenize_prefix
+from cagchat.plan.card import Card
+from cagchat.plan.choose import Option
+from cagchat.plan.rates import stretches
+from cagchat.plan.run import Run
+from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
 from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
 from cagchat.settings import Settings
@@ -40,9 +45,6 @@ from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import StateFolder, States, digest_of
-
-if TYPE_CHECKING:
-    pass
 
 LOADER_VERSION = 1  # raise it when the loaders make another text of the same bytes
 
@@ -70,8 +72,6 @@ class Job:
     title: str
     digest: str
     document: Document | None
-    model: ModelFacts
-    folder: StateFolder
     options: Options
 
     def parsed(self) -> Document:
@@ -79,6 +79,20 @@ class Job:
         if self.document is None:
             self.document = documents.parse(self.content, str(self.path))
         return self.document
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a book's state is or will be, and with what it is read.
+
+    `option` and `words` are there when that was planned now; `words` are the book in the chosen model's tokens.
+    """
+
+    folder: StateFolder
+    run: Run
+    option: Option | None = None
+    reasons: tuple[str, ...] = ()
+    words: tuple[Frame, Prefix] | None = None
 
 
 class Library:
@@ -116,15 +130,18 @@ class Library:
         """
         self._stopping.clear()
         job = self._job(path, options or Options())
-        book = yield from self._restore(job, locked=False)
+        choice = self._saved(job)
+        if choice is None:
+            choice = yield from self._plan(job)
+        book = yield from self._restore(job, choice, locked=False)
         if book is None:
-            book = yield from self._read(job)
+            book = yield from self._read(job, choice)
         try:
             if self._stopping.is_set():  # too late to interrupt a restore or a sealing, but not to say so
                 raise Stopped("Stopped.", "The same command opens the book at once.")
             if book.manifest.state is not None:
                 with suppress(StorageError):  # when it was last used matters to `prune` only
-                    job.folder.touch()
+                    choice.folder.touch()
             yield from self._over_budget()
         except BaseException:
             book.close()
@@ -135,14 +152,54 @@ class Library:
 
     def _job(self, path: Path, options: Options) -> Job:
         content = documents.read(path)
-        model = self._backend.model(self.settings)
         title, digest, document = self._identify(path, content)
+        return Job(path.expanduser().absolute(), content, title, digest, document, options)
+
+    def _saved(self, job: Job) -> Choice | None:
+        """Return the saved state that these settings mean, whatever the plan would choose today."""
+        found = saved(self.states, job.title, job.digest, self.settings, self._backend)
+        return Choice(*found) if found else None
+
+    def _plan(self, job: Job) -> Generator[PrepareEvent, None, Choice]:
+        """Choose a model for a book that was not read yet. Raises `BookTooLong` when none holds it."""
+        words: dict[Path | None, tuple[Frame, Prefix]] = {}
+
+        def count(card: Card) -> int:
+            if card.path not in words:
+                words[card.path] = self._words(job.parsed(), card)
+            return len(words[card.path][1].tokens)
+
+        plan = planned(count, self.settings, self._backend)
+        option, why = plan.chosen, reasons(plan)
+        if option is None:
+            if not job.options.truncate or plan.farthest is None:
+                raise too_long(job.title, plan, self.settings, self._backend.better(plan, self.settings))
+            option = plan.farthest
+        if sentence := self._backend.better(plan, self.settings):
+            yield Notice(sentence)
+        run = run_from(option, self._backend)
+        pieces, prefix = words[option.way.card.path]
+        if not option.fits:
+            prefix = beginning(prefix, self.settings.chat_tokens, option.way.n_context)
+        return Choice(self._folder(job, run, truncated=not option.fits), run, option, why, (pieces, prefix))
+
+    def _words(self, document: Document, card: Card) -> tuple[Frame, Prefix]:
+        """Frame a document with a model's chat template and tokenise it with the model's tokenizer."""
+        assert card.path is not None, "only models that are here are planned with"
+        with closing(self._backend.open_tokenizer(card.path)) as tokenizer:
+            sections = [document.text[section.start : section.end] for section in document.sections]
+            return framed(sections, card.chat_template, tokenizer, self.settings.instructions)
+
+    def _again(self, document: Document, run: Run) -> tuple[Frame, Prefix]:
+        """Return the words of a book whose state turned out to be useless, for the model that it was read with."""
+        (card,) = self._backend.cards(self.settings, run.model.path)
+        pieces, prefix = self._words(document, card)
+        return pieces, beginning(prefix, self.settings.chat_tokens, run.longest)
+
+    def _folder(self, job: Job, run: Run, *, truncated: bool) -> StateFolder:
         # What a reader would call "this book with this model and these settings"; the key checks the rest.
-        parts = (digest, model.path.name, self.settings.kv_type)
-        folder = self._known(self.states.folder(title, "\n".join((*parts, "whole"))))
-        if options.truncate and not folder.exists():
-            folder = self._known(self.states.folder(title, "\n".join((*parts, "truncated"))))
-        return Job(path.expanduser().absolute(), content, title, digest, document, model, folder, options)
+        parts = (job.digest, run.model.path.name, run.kv_type, "truncated" if truncated else "whole")
+        return self._known(self.states.folder(job.title, "\n".join(parts)))
 
     def _known(self, folder: StateFolder) -> StateFolder:
         """Return the folder of the same words under another title (one taken from the file's name), if there is one."""
@@ -166,80 +223,72 @@ class Library:
                 write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
             return document.title, document.digest, document
 
-    def _key(self, job: Job, tokens: array[int]) -> StateKey:
-        rope = RopeSettings()
+    def _key(self, run: Run, tokens: array[int]) -> StateKey:
         return StateKey(
             format_version=FORMAT_VERSION,
             prompt_version=PROMPT_VERSION,
-            model_weights=job.model.tensor_digest,
-            model_metadata=job.model.meaning_digest,
-            chat_template=template_digest(job.model.chat_template),
+            model_weights=run.model.tensor_digest,
+            model_metadata=run.model.meaning_digest,
+            chat_template=template_digest(run.model.chat_template),
             instructions=instructions_digest(self.settings.instructions),
             token_ids=digest_of(tokens),
             n_tokens=len(tokens),
-            kv_type=self.settings.kv_type,
+            kv_type=run.kv_type,
             flash_attention=True,
-            yarn_factor=rope.yarn_factor,
-            yarn_original_context=rope.yarn_original_context,
-            rotated_kv=rotated(self.settings.kv_type),
+            yarn_factor=run.rope.yarn_factor,
+            yarn_original_context=run.rope.yarn_original_context,
+            rotated_kv=rotated(run.kv_type),
         )
 
-    def _trusted(self, job: Job) -> Manifest:
+    def _trusted(self, choice: Choice) -> Manifest:
         """Return the folder's manifest if its state may be used. Raises `StateDamaged` or `StateMismatch`."""
-        manifest = job.folder.manifest()
-        problem = mismatch(manifest.key, self._key(job, job.folder.tokens()))
+        folder = choice.folder
+        manifest = folder.manifest()
+        problem = mismatch(manifest.key, self._key(choice.run, folder.tokens()))
         if problem is not None:
             raise problem
-        if sha256(job.folder.text().encode()).hexdigest() != manifest.book.digest:
+        if sha256(folder.text().encode()).hexdigest() != manifest.book.digest:
             raise StateDamaged(
-                f"{job.folder.book_path} is damaged: it is not the text that was read.",
+                f"{folder.book_path} is damaged: it is not the text that was read.",
                 "The book has to be read again; the damaged folder is set aside, not deleted.",
             )
         return manifest
 
-    def _engine_settings(self, n_tokens: int, model: ModelFacts) -> EngineSettings:
-        return EngineSettings(
-            model=model.path,
-            n_context=context_for(n_tokens, self.settings.chat_tokens, model.context_length),
-            n_batch=self.settings.batch,
-            kv_type=self.settings.kv_type,
-            threads=self.settings.threads,
-            gpu_layers=self.settings.gpu_layers,
-        )
-
     # -- restoring -------------------------------------------------------------------------------------------------
 
-    def _restore(self, job: Job, *, locked: bool) -> Preparing:
+    def _restore(self, job: Job, choice: Choice, *, locked: bool) -> Preparing:
         """Open a sealed state; None when the book has to be read.
 
         Only who holds the lock may set a folder aside: without it, another process may be reading into it.
         """
-        if not job.folder.exists():
+        if not choice.folder.exists():
             return None
         try:
-            manifest = self._trusted(job)
+            manifest = self._trusted(choice)
             if manifest.state is None:
                 return None
-            return (yield from self._open_sealed(job, manifest))
+            return (yield from self._open_sealed(choice, manifest))
         except (StateDamaged, StateMismatch) as problem:
             if not job.options.reread:
                 raise
             if locked:
-                aside = job.folder.set_aside(problem.message)
+                aside = choice.folder.set_aside(problem.message)
                 yield Notice(f"{problem.message} It is set aside as {aside.name}, and the book is read again.")
             return None
 
-    def _open_sealed(self, job: Job, manifest: Manifest) -> Preparing:
+    def _open_sealed(self, choice: Choice, manifest: Manifest) -> Preparing:
         notices: list[str] = []
-        engine = self._backend.open_engine(self._engine_settings(manifest.n_tokens, job.model), notices.append)
+        if manifest.book.truncated:
+            notices.append(f"Only the beginning of {manifest.book.title} was read: {manifest.n_tokens:,} tokens.")
+        engine = self._backend.open_engine(choice.run.engine_settings(manifest.n_tokens, self.settings), notices.append)
         try:
             yield Opening(manifest.book.title, manifest.n_tokens)
-            restored = restore(engine, job.folder, manifest, manifest.state)
-            manifest = self._proved(job.folder, manifest, engine.info.build, notices)
-            self._tidy(job.folder, manifest)
+            restored = restore(engine, choice.folder, manifest, manifest.state)
+            manifest = self._proved(choice.folder, manifest, engine.info.build, notices)
+            self._tidy(choice.folder, manifest)
             for sentence in notices:
                 yield Notice(sentence)
-            book = OpenBook(job.folder, manifest, engine, self._backend)
+            book = OpenBook(choice.folder, manifest, engine, self._backend)
             book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
             yield restored
             return book
@@ -249,7 +298,7 @@ class Library:
             if not sentence:
                 raise
             yield Notice(sentence)
-            return (yield from self._open_sealed(job, manifest))
+            return (yield from self._open_sealed(choice, manifest))
         except BaseException:
             engine.close()
             raise
@@ -278,53 +327,60 @@ class Library:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _read(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
+    def _read(self, job: Job, choice: Choice) -> Generator[PrepareEvent, None, OpenBook]:
         private_folder(self.states.root)
-        lock = yield from acquire(job.folder, job.title, self._stopping)
+        lock = yield from acquire(choice.folder, job.title, self._stopping)
         try:
             sweep(self.states.root)
-            with named_holder(job.folder):
-                return (yield from self._read_locked(job))
+            with named_holder(choice.folder):
+                return (yield from self._read_locked(job, choice))
         finally:
             lock.release()
 
-    def _read_locked(self, job: Job) -> Generator[PrepareEvent, None, OpenBook]:
-        book = yield from self._restore(job, locked=True)  # the process that was waited for may have sealed it
+    def _read_locked(self, job: Job, choice: Choice) -> Generator[PrepareEvent, None, OpenBook]:
+        book = yield from self._restore(job, choice, locked=True)  # the process that was waited for may have sealed it
         if book is not None:
             return book
-        if job.folder.exists():
-            manifest, tokens = job.folder.manifest(), job.folder.tokens()
+        if choice.folder.exists():
+            manifest, tokens = choice.folder.manifest(), choice.folder.tokens()
         else:
-            manifest, tokens = yield from self._begin(job)
-        settings = self._engine_settings(len(tokens), job.model)
-        yield Planned(manifest.book.title, len(tokens), settings.n_context, manifest.model_name, settings.kv_type)
-        return (yield from self._read_with_engine(job, manifest, tokens, settings))
+            manifest, tokens = yield from self._begin(job, choice)
+        settings = choice.run.engine_settings(len(tokens), self.settings)
+        yield self._announcement(choice, manifest, settings)
+        return (yield from self._read_with_engine(choice, manifest, tokens, settings))
 
-    def _begin(self, job: Job) -> Generator[PrepareEvent, None, tuple[Manifest, array[int]]]:
-        """Tokenise the book and write down what is about to be read."""
+    def _announcement(self, choice: Choice, manifest: Manifest, settings: EngineSettings) -> Planned:
+        """Say what is about to be done; a resumed reading was planned when it began."""
+        remaining = manifest.n_tokens - manifest.position
+        estimate = self._backend.estimate(choice.run, manifest.position, manifest.n_tokens) if remaining else None
+        option = choice.option
+        return Planned(
+            manifest.book.title,
+            manifest.n_tokens,
+            settings.n_context,
+            manifest.model_name,
+            settings.kv_type,
+            memory_bytes=option.memory.device_bytes + option.memory.host_bytes if option else 0,
+            disk_bytes=option.state_bytes if option else 0,
+            estimated_s=estimate.seconds if estimate else None,
+            reasons=choice.reasons,
+        )
+
+    def _begin(self, job: Job, choice: Choice) -> Generator[PrepareEvent, None, tuple[Manifest, array[int]]]:
+        """Write down what is about to be read."""
         document = job.parsed()
         for note in document.notes:
             yield Notice(note)
-        with closing(self._backend.open_tokenizer(job.model.path)) as tokenizer:
-            words = tokenizer.vocabulary
-            pieces = frame(
-                job.model.chat_template,
-                bos=words.bos_text,
-                eos=words.eos_text,
-                add_bos=words.add_bos,
-                instructions=self.settings.instructions,
-            )
-            prefix = tokenize_prefix(pieces, [document.text[s.start : s.end] for s in document.sections], tokenizer)
+        pieces, fitted = choice.words or self._again(document, choice.run)
         if pieces.notice:
             yield Notice(pieces.notice)
-        fitted = self._fitted(prefix, job)
-        if len(fitted.tokens) < len(prefix.tokens):
-            left_out = len(prefix.tokens) - len(fitted.tokens)
+        if left_out := fitted.left_out:
             yield Notice(f"Only the beginning fits: the last {left_out:,} tokens of the book are left out.")
+        model = choice.run.model
         manifest = Manifest(
-            key=self._key(job, fitted.tokens),
-            model_name=job.model.path.stem,
-            model_path=str(job.model.path),
+            key=self._key(choice.run, fitted.tokens),
+            model_name=model.path.stem,
+            model_path=str(model.path),
             memory="",
             build="",
             frame=pieces,
@@ -338,24 +394,16 @@ class Library:
                 n_characters=len(document.text),
                 sections=tuple((s.title, s.start, s.end, s.level) for s in document.sections),
                 section_tokens=fitted.section_ends,
-                truncated=len(fitted.tokens) < len(prefix.tokens),
+                truncated=bool(left_out),
             ),
             created_at=self._clock(),
         )
-        job.folder.create(document.text, fitted.tokens)
-        job.folder.write_manifest(manifest)
+        choice.folder.create(document.text, fitted.tokens)
+        choice.folder.write_manifest(manifest)
         return manifest, fitted.tokens
 
-    def _fitted(self, prefix: Prefix, job: Job) -> Prefix:
-        """Return the prefix, or its beginning when that was asked for and the whole does not fit."""
-        label, trained = job.model.path.stem, job.model.context_length
-        if job.options.truncate:
-            return beginning(prefix, self.settings.chat_tokens, trained)
-        check_fits(job.title, len(prefix.tokens), self.settings.chat_tokens, label, trained)
-        return prefix
-
     def _read_with_engine(
-        self, job: Job, manifest: Manifest, tokens: array[int], settings: EngineSettings
+        self, choice: Choice, manifest: Manifest, tokens: array[int], settings: EngineSettings
     ) -> Generator[PrepareEvent, None, OpenBook]:
         if self._stopping.is_set():
             raise stopped(manifest)
@@ -367,7 +415,7 @@ class Library:
                 yield Notice(sentence)
             self._reader = reader = Reader(
                 self.states,
-                job.folder,
+                choice.folder,
                 manifest,
                 engine,
                 checkpoint_share=self.settings.checkpoint_share,
@@ -376,23 +424,35 @@ class Library:
             )
             if self._stopping.is_set():
                 reader.stop()
-            yield from reader.read(tokens)
+            yield from self._timed(reader.read(tokens), choice.run)
         except EngineDied as died:
             sentence = self._backend.crashed(engine, died)
             engine.close()
             if sentence:
                 yield Notice(sentence)
-                return (yield from self._read_with_engine(job, job.folder.manifest(), tokens, settings))
-            died.hint = f"Run the same command again: it goes on at token {job.folder.manifest().position:,}."
+                return (yield from self._read_with_engine(choice, choice.folder.manifest(), tokens, settings))
+            died.hint = f"Run the same command again: it goes on at token {choice.folder.manifest().position:,}."
             raise
         except BaseException:
             engine.close()
             raise
         finally:
             self._reader = None
-        book = OpenBook(job.folder, reader.manifest, engine, self._backend)
+        book = OpenBook(choice.folder, reader.manifest, engine, self._backend)
         book.just_read = True
         return book
+
+    def _timed(self, events: Iterator[PrepareEvent], run: Run) -> Iterator[PrepareEvent]:
+        """Pass a reading's events on and remember how fast it was, for the next plan's minutes."""
+        progress: list[tuple[int, float]] = []
+        try:
+            for event in events:
+                if isinstance(event, Reading):
+                    progress.append((event.position, event.elapsed_s))
+                yield event
+        finally:
+            with suppress(StorageError):  # then the next plan knows less
+                self._backend.observe(run, stretches(progress).values())
 
     def _over_budget(self) -> Iterator[PrepareEvent]:
         budget = self.settings.disk_budget_gb * 1e9

@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-from cagchat.engine.protocol import Tokenizer
+from cagchat.engine.protocol import Tokenizer, VocabularyReader
 from cagchat.errors import ModelError
 
 PROMPT_VERSION = 1  # part of every saved state's key: raise it when the words or the order of a frame change
@@ -95,19 +95,24 @@ class FramedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What is cached: the token ids of head, book and opening, and where each section of the book ends in them."""
+    """What is cached: the token ids of head, book and opening, and where each section of the book ends in them.
+
+    `left_out` counts the tokens at the book's end that were cut away.
+    """
 
     tokens: array[int]
     n_head: int
     n_opening: int
     section_ends: tuple[int, ...]
+    left_out: int = 0
 
     def cut(self, length: int) -> Prefix:
         """Return a prefix of `length` tokens: the book loses its end, head and opening stay."""
         book_end = min(length, len(self.tokens)) - self.n_opening
         opening = self.tokens[len(self.tokens) - self.n_opening :]
         ends = tuple(min(end, book_end) for end in self.section_ends)
-        return Prefix(self.tokens[:book_end] + opening, self.n_head, self.n_opening, ends)
+        left_out = self.left_out + len(self.tokens) - self.n_opening - book_end
+        return Prefix(self.tokens[:book_end] + opening, self.n_head, self.n_opening, ends, left_out)
 
 
 def instructions_digest(instructions: str) -> str:
@@ -161,6 +166,15 @@ def tokenize_prefix(frame: Frame, sections: Sequence[str], tokenizer: Tokenizer)
         tokens.extend(ids)
         ends.append(len(tokens))
     return Prefix(tokens + opening, len(head), len(opening), tuple(ends))
+
+
+def framed(
+    sections: Sequence[str], template: str, tokenizer: VocabularyReader, instructions: str = ""
+) -> tuple[Frame, Prefix]:
+    """Frame a book with a model's chat template and tokenise it with the model's tokenizer."""
+    words = tokenizer.vocabulary
+    pieces = frame(template, bos=words.bos_text, eos=words.eos_text, add_bos=words.add_bos, instructions=instructions)
+    return pieces, tokenize_prefix(pieces, sections, tokenizer)
 
 
 def _cut(template: str, bos: str, eos: str, instructions: str) -> tuple[str, str, str, str, str | None] | None:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     # 5 ms, which `cagchat --help` need not pay.
     from cagchat.engine.protocol import KvType
 
+    KvChoice = Literal["auto"] | KvType
+
 Value = str | int | float | bool
 
 FastKernels = Literal["auto", "on", "off"]
 
-KV_TYPES: tuple[KvType, ...] = ("f16", "q8_0", "q4_0")
+KV_CHOICES: tuple[KvChoice, ...] = ("auto", "f16", "q8_0", "q4_0")
 
 PREFIX = "CAGCHAT_"
 SHOWN_LENGTH = 60
@@ -38,23 +40,46 @@ class Settings:
     """Every setting, with its default. Names are the keys of the file; flags have dashes, variables CAGCHAT_ before."""
 
     model: str = field(
-        default="", metadata=about("The GGUF file to use; empty for the embedded one or the only one found.")
+        default="",
+        metadata=about("The model: a GGUF file, or a name of `cagchat models`; empty for the best that fits the book."),
     )
-    kv_type: KvType = field(
-        default="f16", metadata=about("How the KV cache is stored; q8_0 takes half the room.", choices=KV_TYPES)
+    kv_type: KvChoice = field(
+        default="auto",
+        metadata=about("How the KV cache is stored; q8_0 takes half the room of f16.", choices=KV_CHOICES),
     )
     chat_tokens: int = field(
         default=4096,
         metadata=about("Tokens kept free beside the book for questions and answers.", low=256, high=10_000_000),
     )
     batch: int = field(
-        default=512, metadata=about("Tokens that go through the model at once while it reads.", low=1, high=65536)
+        default=0,
+        metadata=about(
+            "Tokens that go through the model at once while it reads; 0 for 512, or less where memory is short.",
+            low=0,
+            high=65536,
+        ),
     )
     threads: int = field(
         default=0, metadata=about("Processor threads; 0 for one less than there are cores.", low=0, high=1024)
     )
     gpu_layers: int = field(
         default=-1, metadata=about("Layers of the model on the GPU; -1 for all of them.", low=-1, high=10_000)
+    )
+    experts_in_ram: int = field(
+        default=-1,
+        metadata=about(
+            "Layers of a mixture of experts whose experts stay in RAM; -1 for as few as must.", low=-1, high=10_000
+        ),
+    )
+    vram_gb: float = field(
+        default=0.0, metadata=about("Gigabytes of GPU memory to use; 0 for what is free.", low=0, high=100_000)
+    )
+    ram_gb: float = field(
+        default=0.0, metadata=about("Gigabytes of RAM to use; 0 for what is free.", low=0, high=100_000)
+    )
+    yarn: bool = field(
+        default=True,
+        metadata=about("Stretch a model's context with YaRN when a book needs more than the model was trained for."),
     )
     fast_kernels: FastKernels = field(
         default="auto",
@@ -101,7 +126,19 @@ class Settings:
 
 
 # The settings by what they are about, as the command line groups them.
-ENGINE = ("model", "kv_type", "chat_tokens", "batch", "threads", "gpu_layers", "fast_kernels")
+ENGINE = (
+    "model",
+    "kv_type",
+    "chat_tokens",
+    "batch",
+    "threads",
+    "gpu_layers",
+    "experts_in_ram",
+    "vram_gb",
+    "ram_gb",
+    "yarn",
+    "fast_kernels",
+)
 ANSWERING = (
     "temperature",
     "top_k",

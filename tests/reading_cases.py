@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,10 @@ from cagchat.library import Library, Options
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts
 from cagchat.opened import OpenBook
+from cagchat.plan.card import Card
+from cagchat.plan.choose import Machine, Plan
+from cagchat.plan.rates import Estimate, Rate
+from cagchat.plan.run import Run
 from cagchat.proof import count_evaluated
 from cagchat.settings import Settings
 from tests.engine_cases import model_path
@@ -79,8 +83,26 @@ class Watched:
         self._backend = backend
         self.engines: list[Engine] = []
 
-    def model(self, settings: Settings) -> ModelFacts:
-        return self._backend.model(settings)
+    def named_model(self, settings: Settings) -> Path | None:
+        return self._backend.named_model(settings)
+
+    def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
+        return self._backend.cards(settings, model)
+
+    def machine(self, settings: Settings) -> Machine:
+        return self._backend.machine(settings)
+
+    def facts(self, model: Path) -> ModelFacts:
+        return self._backend.facts(model)
+
+    def better(self, plan: Plan, settings: Settings) -> str:
+        return self._backend.better(plan, settings)
+
+    def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
+        return self._backend.estimate(run, start, end)
+
+    def observe(self, run: Run, rates: Iterable[Rate]) -> None:
+        self._backend.observe(run, rates)
 
     def open_tokenizer(self, model: Path) -> VocabularyReader:
         return self._backend.open_tokenizer(model)

@@ -34,7 +34,19 @@ VALUES = (
     "cagchat.engine.protocol",
     "cagchat.documents.document",
 )
-SLOW = ("jinja2", "numpy", "rich", "sqlite3", "xxhash", "llama_cpp", "textual", "asyncio", "platformdirs", "filelock")
+SLOW = (
+    "asyncio",
+    "filelock",
+    "jinja2",
+    "llama_cpp",
+    "numpy",
+    "platformdirs",
+    "pynvml",
+    "rich",
+    "sqlite3",
+    "textual",
+    "xxhash",
+)
 
 
 def module_name(path: Path) -> str:
@@ -82,6 +94,23 @@ def test_llama_cpp_is_imported_in_one_file() -> None:
     """Only the engine's one file knows llama-cpp-python."""
     assert crossing(modules_outside("cagchat.engine.llama"), "llama_cpp") == []
     assert crossing(["cagchat.engine.llama"], "llama_cpp") != []
+
+
+def test_pynvml_is_imported_in_one_file() -> None:
+    """Only the reader of NVIDIA's GPUs knows the driver's library."""
+    assert crossing(modules_outside("cagchat.hardware.nvml"), "pynvml") == []
+
+
+def test_hardware_knows_no_book() -> None:
+    """Looking at the machine needs no model, no book and no front end."""
+    others = (*CORE, *FRONT_ENDS, "cagchat.documents", "cagchat.models", "cagchat.plan", "cagchat.settings")
+    assert crossing(modules_in("cagchat.hardware"), others) == []
+
+
+def test_plans_know_no_core() -> None:
+    """Planning needs models, settings and the machine, and neither library nor chats nor front ends."""
+    others = tuple(name for name in CORE if name != "cagchat.proof")
+    assert crossing(modules_in("cagchat.plan"), (*others, *FRONT_ENDS, "cagchat.documents")) == []
 
 
 def test_textual_is_imported_in_one_package() -> None:

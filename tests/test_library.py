@@ -254,7 +254,11 @@ def other_value(value: Any) -> Any:
     return f"other {value}" if isinstance(value, str) else value + 1
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(StateKey)])
+# What a book is opened with is what it was read with, unless the settings say something else.
+TAKEN_OVER = {"kv_type", "yarn_factor", "yarn_original_context"}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(StateKey) if field.name not in TAKEN_OVER])
 def test_every_field_of_the_key_counts(field: str, home: Path, book: Path) -> None:
     """A state made with another value of any field is refused by name, or set aside for that reason and read again."""
     library = library_of(home)
@@ -269,6 +273,38 @@ def test_every_field_of_the_key_counts(field: str, home: Path, book: Path) -> No
     assert of_type(events, Sealed)
     assert aside_reasons(library) == [caught.value.message]
     assert ready.manifest.key == key
+
+
+@pytest.mark.parametrize("change", [{"kv_type": "q8_0"}, {"yarn_factor": 2.0, "yarn_original_context": 1024}])
+def test_a_book_is_opened_with_what_it_was_read_with(change: dict[str, Any], home: Path, book: Path) -> None:
+    """KV type and YaRN of the engine are those of the saved state when the settings leave them open."""
+    library = library_of(home)
+    folder = sealed(library, book)
+    key = replace(folder.manifest().key, **change, rotated_kv="kv_type" in change)
+    rewrite(folder, key=key)
+    ready, events = opened(library, book)
+    assert of_type(events, Restored)
+    settings = ready.settings
+    assert (settings.kv_type, settings.rope.yarn_factor) == (key.kv_type, key.yarn_factor)
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        ({"kv_type": "q8_0", "rotated_kv": True}, {"kv_type": "f16"}),
+        ({"yarn_factor": 2.0, "yarn_original_context": 1024}, {"yarn": False}),
+    ],
+)
+def test_settings_come_before_the_saved_state(
+    change: dict[str, Any], setting: dict[str, Any], home: Path, book: Path
+) -> None:
+    """A state that was read with another KV type or YaRN than the settings ask for is not opened."""
+    folder = sealed(library_of(home), book)
+    rewrite(folder, key=replace(folder.manifest().key, **change))
+    ready, events = opened(library_of(home, settings=replace(SETTINGS, **setting)), book)
+    assert of_type(events, Sealed)
+    assert ready.settings.kv_type == "f16"
+    assert ready.settings.rope.yarn_factor == 1
 
 
 def damage_manifest(folder: StateFolder) -> None:

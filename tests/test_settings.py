@@ -297,7 +297,7 @@ def test_rules_complete(name: str) -> None:
 
 def test_kv_types_are_the_engine_s() -> None:
     """The KV cache types to choose from are those that engines have."""
-    assert rules()["kv_type"].choices == protocol.KV_TYPES
+    assert rules()["kv_type"].choices == ("auto", *protocol.KV_TYPES)
 
 
 def test_import_is_light() -> None:

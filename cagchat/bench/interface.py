@@ -16,7 +16,7 @@ from typing import Any
 from cagchat.bench.tables import Cell, Column, Figure, Table, least
 from cagchat.bench.workbench import QUESTIONS, Workbench, cut_book
 from cagchat.conversation import AskOptions
-from cagchat.engine.backend import Backend, FakeBackend
+from cagchat.engine.backend import FAKE_MODEL, Backend, FakeBackend
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import Sampling
 from cagchat.errors import EngineError
@@ -111,7 +111,7 @@ def measure(bench: Workbench, timer: Callable[[], float] = time.perf_counter) ->
 def fake_rows(home: Path, backend: FakeBackend, keys: int, timer: Callable[[], float]) -> list[dict[str, Cell]]:
     """Press keys while the engine without a model reads a long book and answers about a short one."""
     long, short = (write_lanterns(home / f"{count} lanterns.txt", count) for count in (FAKE_LINES, 10))
-    name = backend.model(FAKE_SETTINGS).name
+    name = backend.facts(Path(FAKE_MODEL)).name
     with set_stage(home / "fake", FAKE_SETTINGS, backend) as stage:
         return [
             row(name, "reading", run(stage, long, keys_while_reading, keys, timer)),

@@ -15,6 +15,7 @@ from cagchat.events import Notice, Ready
 from cagchat.files import private_folder, write_bytes
 from cagchat.library import Library
 from cagchat.locations import Locations, locate
+from cagchat.models.find import resolve_model
 from cagchat.opened import OpenBook
 from cagchat.settings import ENGINE, PREFIX, Settings, rules
 
@@ -46,9 +47,14 @@ class Workbench:
         return LlamaBackend(self.locations, self.settings.fast_kernels)
 
     @property
+    def model(self) -> Path:
+        """The model's file: the one that the settings name, else the one that is always there."""
+        return resolve_model(self.settings.model, self.locations.models)
+
+    @property
     def model_name(self) -> str:
         """The model's own name."""
-        return self.backend.model(self.settings).name
+        return self.backend.facts(self.model).name
 
 
 def open_book(bench: Workbench) -> OpenBook:
@@ -73,13 +79,13 @@ def forget_books(bench: Workbench) -> None:
 
 def count_tokens(bench: Workbench) -> int:
     """Return how many tokens the book's text has for the model, without the frame around it."""
-    with closing(bench.backend.open_tokenizer(bench.backend.model(bench.settings).path)) as tokenizer:
+    with closing(bench.backend.open_tokenizer(bench.model)) as tokenizer:
         return len(tokenizer.tokenize([documents.load(bench.book).text], special=False)[0])
 
 
 def cut_book(bench: Workbench, n_tokens: int) -> Path:
     """Write the book's first `n_tokens` tokens (all of them when it has no more) as a text of their own."""
-    with closing(bench.backend.open_tokenizer(bench.backend.model(bench.settings).path)) as tokenizer:
+    with closing(bench.backend.open_tokenizer(bench.model)) as tokenizer:
         (tokens,) = tokenizer.tokenize([documents.load(bench.book).text], special=False)
         content = tokenizer.text_of(tokens[:n_tokens])
     path = private_folder(bench.home / "books") / f"{bench.book.stem}-{n_tokens}.txt"
@@ -90,7 +96,14 @@ def cut_book(bench: Workbench, n_tokens: int) -> Path:
 def flags(settings: Settings) -> list[str]:
     """Return the settings of the engine as a command line, for a `cagchat` that must not look anywhere else."""
     known = rules()
-    return [part for name in ENGINE for part in (known[name].flag, str(getattr(settings, name)))]
+    parts: list[str] = []
+    for name in ENGINE:
+        flag, value = known[name].flag, getattr(settings, name)
+        if isinstance(value, bool):
+            parts.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            parts += [flag, str(value)]
+    return parts
 
 
 def environment(bench: Workbench) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat import __version__
+from cagchat.cli import bench_device, bench_synth
 from cagchat.cli.options import add_engine
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ MEASUREMENTS = {
     "peers": "two questions after a restart, and other ways to keep a state",
     "interface": "a key press to the screen that shows it, while the engine is busy",
 }
+ACTIONS = {"synth": bench_synth, "device": bench_device}  # options after the action are the action's
 STORY = "demo/story.md"
 LENGTHS = (256, 1024)
 
@@ -53,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
     add_engine(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (side by side when none is given)")
+    for name, module in ACTIONS.items():
+        module.configure(actions.add_parser(name, help=module.SUMMARY, description=f"{module.SUMMARY.capitalize()}."))
 
 
 def run(app: App, args: argparse.Namespace) -> int:
@@ -61,6 +66,9 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.errors import UsageError
     from cagchat.files import write_bytes
 
+    if args.action is not None:
+        code: int = ACTIONS[args.action].run(app, args)
+        return code
     report = Path(args.json).expanduser() if args.json else None
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"There is no folder {report.parent} for {report.name}.", "Create it first.")
@@ -90,6 +98,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat.cli.app import say
     from cagchat.engine.llama import default_threads
     from cagchat.models.find import resolve_model
+    from cagchat.plan.run import DEFAULT_BATCH
 
     book = Path(args.book).expanduser().absolute() if args.book else story(home)
     documents.read(book)  # a book that is not there is refused before anything is measured
@@ -98,6 +107,10 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
         # Without a name the model that comes with the program, not whatever lies in the user's folder.
         model=str(resolve_model(app.settings.model, home / "models").absolute()),
         threads=app.settings.threads or default_threads(),
+        # Nothing is left to the plan: every way that is compared gets the same.
+        kv_type="f16" if app.settings.kv_type == "auto" else app.settings.kv_type,
+        batch=app.settings.batch or DEFAULT_BATCH,
+        experts_in_ram=max(0, app.settings.experts_in_ram),
     )
     return Workbench(home, settings, book, args.repeat, args.lengths, say)
 

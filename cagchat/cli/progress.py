@@ -122,6 +122,18 @@ def progress_text(event: Reading) -> str:
     return ", ".join(parts)
 
 
+def costs(event: Planned) -> str:
+    """Return what a reading takes, as far as that is known."""
+    parts = []
+    if event.memory_bytes:
+        parts.append(f"{size(event.memory_bytes)} of memory")
+    if event.disk_bytes:
+        parts.append(f"{size(event.disk_bytes)} on disk")
+    if event.estimated_s:
+        parts.append(f"about {duration(event.estimated_s)}")
+    return "".join(f", {part}" for part in parts)
+
+
 def lines(event: PrepareEvent) -> Iterator[str]:
     """Return what an event other than `Reading` says."""
     match event:
@@ -133,8 +145,9 @@ def lines(event: PrepareEvent) -> Iterator[str]:
         case Planned():
             yield (
                 f"Reading {event.title}: {event.n_tokens:,} tokens with {event.model}, context {event.n_context:,}, "
-                f"KV {event.kv_type}. Ctrl-C keeps what is read."
+                f"KV {event.kv_type}{costs(event)}. Ctrl-C keeps what is read."
             )
+            yield from (f"  {reason}" for reason in event.reasons)
         case Resumed(position, n_tokens):
             yield f"Going on at token {position:,} of {n_tokens:,}."
         case Sealed():

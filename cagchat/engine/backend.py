@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,16 +18,53 @@ from cagchat.errors import EngineDied
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts, facts
 from cagchat.models.find import resolve_model
+from cagchat.models.shape import ModelShape
+from cagchat.plan.card import Card
+from cagchat.plan.choose import Machine, Plan
+from cagchat.plan.planner import Planner
+from cagchat.plan.rates import Estimate, Rate
+from cagchat.plan.run import Run
 from cagchat.settings import Settings
 
 Notify = Callable[[str], None]
 
+FAKE_MODEL = "fake.gguf"
+# As small as the fake is: what a plan says about it is not far from what it takes.
+FAKE_SHAPE = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, 0)
+
 
 class Backend(Protocol):
-    """Finds models and starts engines."""
+    """Finds models, says what this machine offers them, and starts engines."""
 
-    def model(self, settings: Settings) -> ModelFacts:
-        """Return the facts about the model that the settings name. Raises `ModelError`."""
+    def named_model(self, settings: Settings) -> Path | None:
+        """Return the model that the settings name, None when they leave it open. Raises `ModelError`."""
+        ...
+
+    def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
+        """Return the models to plan with, best first; only `model`, or the one the settings name, if there is one.
+
+        Raises `ModelError` when there is none.
+        """
+        ...
+
+    def machine(self, settings: Settings) -> Machine:
+        """Return what a plan may use."""
+        ...
+
+    def facts(self, model: Path) -> ModelFacts:
+        """Return what identifies a model; its whole file is read the first time. Raises `ModelError`."""
+        ...
+
+    def better(self, plan: Plan, settings: Settings) -> str:
+        """Return a sentence about a model that is not here and would serve better, or ""."""
+        ...
+
+    def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
+        """Return how long reading tokens `start` to `end` should take, None when nothing is known about it."""
+        ...
+
+    def observe(self, run: Run, rates: Iterable[Rate]) -> None:
+        """Remember how fast a reading went. Raises `StorageError`."""
         ...
 
     def open_tokenizer(self, model: Path) -> VocabularyReader:
@@ -46,13 +83,20 @@ class Backend(Protocol):
 class LlamaBackend:
     """Runs llama.cpp in child processes."""
 
-    def __init__(self, locations: Locations, fast_kernels: str = "auto", spare: Spare | None = None) -> None:
+    def __init__(
+        self,
+        locations: Locations,
+        fast_kernels: str = "auto",
+        spare: Spare | None = None,
+        planner: Planner | None = None,
+    ) -> None:
         """Keep what is learnt about models and this processor in the cache folder.
 
         `fast_kernels` is "on", "off", or "auto" for on where a trial in a process of its own survives. `spare` is a
         child that the first engine may use; its owner closes it if none does.
         """
         self._spare = spare
+        self._planner = planner or Planner(locations)
         self._locations = locations
         self._policy = fast_kernels
         self._verdicts = Verdicts(locations.cache / "kernels.json")
@@ -62,10 +106,38 @@ class LlamaBackend:
         """What is known about the fast path."""
         return self._verdicts
 
-    def model(self, settings: Settings) -> ModelFacts:
+    @property
+    def planner(self) -> Planner:
+        """What is known about models and machine."""
+        return self._planner
+
+    def named_model(self, settings: Settings) -> Path | None:
         """See the protocol."""
-        path = resolve_model(settings.model, self._locations.models)
-        return facts(path, self._locations.cache / "models.json")
+        return resolve_model(settings.model, self._locations.models).absolute() if settings.model else None
+
+    def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
+        """See the protocol."""
+        return self._planner.here(settings, model)
+
+    def machine(self, settings: Settings) -> Machine:
+        """See the protocol."""
+        return self._planner.machine(settings)
+
+    def facts(self, model: Path) -> ModelFacts:
+        """See the protocol."""
+        return facts(model, self._locations.cache / "models.json")
+
+    def better(self, plan: Plan, settings: Settings) -> str:
+        """See the protocol."""
+        return self._planner.better(plan, settings)
+
+    def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
+        """See the protocol."""
+        return self._planner.estimate(run, start, end)
+
+    def observe(self, run: Run, rates: Iterable[Rate]) -> None:
+        """See the protocol."""
+        self._planner.observe(run, rates)
 
     def open_tokenizer(self, model: Path) -> VocabularyReader:
         """See the protocol."""
@@ -102,13 +174,49 @@ class FakeBackend:
         self._own_process = own_process
         self._sleep = sleep
 
-    def model(self, settings: Settings) -> ModelFacts:
+    def named_model(self, settings: Settings) -> Path | None:
+        """See the protocol."""
+        return Path(settings.model) if settings.model else None
+
+    def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
+        """See the protocol."""
+        path = model or Path(settings.model or FAKE_MODEL)
+        trained = self.script.context_trained
+        return (
+            Card(
+                model=path.stem,
+                label=path.stem,
+                quantisation="",
+                shape=replace(FAKE_SHAPE, n_context_trained=trained),
+                tensors=(),
+                longest=trained,
+                path=path,
+                chat_template=self.script.chat_template,
+            ),
+        )
+
+    def machine(self, settings: Settings) -> Machine:
+        """See the protocol."""
+        return Machine(device_bytes=0, host_bytes=0)
+
+    def better(self, plan: Plan, settings: Settings) -> str:
+        """See the protocol."""
+        return ""
+
+    def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
+        """See the protocol."""
+        return None
+
+    def observe(self, run: Run, rates: Iterable[Rate]) -> None:
+        """See the protocol."""
+
+    def facts(self, model: Path) -> ModelFacts:
         """See the protocol."""
         return ModelFacts(
-            path=Path(settings.model or "fake.gguf"),
+            path=model,
             name="Fake model of bytes",
             architecture="fake",
-            tensor_digest=f"fake {settings.model}",
+            tensor_digest=f"fake {model}",
             meaning_digest="fake",
             chat_template=self.script.chat_template,
             context_length=self.script.context_trained,

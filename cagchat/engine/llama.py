@@ -29,6 +29,7 @@ from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_differenc
 from cagchat.engine.protocol import (
     BOOK,
     Blob,
+    Buffer,
     EngineSettings,
     Finish,
     Memory,
@@ -50,6 +51,8 @@ from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError
 WHOLE = 0
 PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what a cut cannot bring back (recurrent state, window)
 FLASH_ATTENTION_ON = 1
+EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
+BUFFER_LINE = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 PENALTY_WINDOW = 256  # tokens of the answer that repetition penalties look back on
 NO_SLOT = 1  # llama_decode's return value when no free cell is left; the cache is unchanged
 
@@ -462,6 +465,8 @@ class LlamaEngine:
         params = self._ll.llama_model_default_params()
         params.n_gpu_layers = settings.gpu_layers
         params.use_extra_bufts = settings.fast_kernels
+        overrides = _experts_in_ram(settings.experts_in_ram)  # read while the model is loaded
+        params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
         return _load_model(self._ll, settings.model, params, self._log)
 
     def _allocate(self, settings: EngineSettings) -> Any:
@@ -470,6 +475,7 @@ class LlamaEngine:
         params.n_ctx = settings.n_context
         params.n_batch = params.n_ubatch = settings.n_batch
         params.n_seq_max = settings.n_sequences + self._fillers()
+        params.n_outputs_max = params.n_seq_max  # no batch asks for more logits: room for one row, not for all tokens
         params.n_threads = params.n_threads_batch = settings.threads or default_threads()
         params.flash_attn_type = FLASH_ATTENTION_ON  # quantised V needs it, and V rows stay cell by cell
         params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
@@ -517,6 +523,7 @@ class LlamaEngine:
             size_bytes=ll.llama_model_size(model),
             rotated_kv=rotated(self._settings.kv_type),
             system=system,
+            buffers=tuple(self._log.buffers),
         )
 
     def _memory_kind(self) -> Memory:
@@ -670,10 +677,17 @@ class _LogTail:
 
     def __init__(self, ll: Any) -> None:
         self._lines: deque[str] = deque(maxlen=20)
-        warning = 3  # GGML_LOG_LEVEL_WARN; 4 is an error, 5 continues the previous line
+        self.buffers: list[Buffer] = []
+        warning, continued = 3, 5  # GGML_LOG_LEVEL_WARN, ..._CONT: it goes on with the line before, whatever that was
+        last = 0
 
         def receive(level: int, text: bytes, _user_data: object) -> None:
-            if level >= warning and (line := text.decode(errors="replace").strip()):
+            nonlocal last
+            last = last if level == continued else level
+            if found := BUFFER_LINE.search(text.decode(errors="replace")):
+                device, kind, mib = found.groups()
+                self.buffers.append(Buffer(device, cast(Any, kind), round(float(mib) * (1 << 20))))
+            if last >= warning and (line := text.decode(errors="replace").strip()):
                 self._lines.append(line)
                 print(line, file=sys.stderr, flush=True)
 
@@ -692,6 +706,22 @@ def _load_model(ll: Any, path: Path, params: Any, log: _LogTail) -> Any:
             f"llama.cpp cannot load {path}{log.because()}.", "Fetch the file again, or choose another with --model."
         )
     return model
+
+
+class _BufferOverride(ctypes.Structure):
+    """llama_model_tensor_buft_override, which the bindings leave out."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def _experts_in_ram(n_layers: int) -> Any:
+    """Return the NULL-terminated array that keeps the experts of the first layers in the processor's memory."""
+    from llama_cpp._ggml import libggml
+
+    cpu = libggml.ggml_backend_cpu_buffer_type
+    cpu.restype = ctypes.c_void_p
+    rules = [_BufferOverride(rf"blk\.{layer}{EXPERTS}".encode(), cpu()) for layer in range(n_layers)]
+    return (_BufferOverride * (n_layers + 1))(*rules)
 
 
 def default_threads() -> int:

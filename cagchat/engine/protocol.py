@@ -42,7 +42,8 @@ class EngineSettings:
     `n_context` is in tokens for all sequences together (they share cells). `n_sequences` counts the book's.
     `fast_kernels` lets llama.cpp repack weights for this processor (AMX, ARM dot products); on some machines that path
     crashes, see `engine.fastpath`. `threads` 0 means one less than there are cores. `mark_budget_bytes` bounds the
-    memory that snapshots for rewinds may take.
+    memory that snapshots for rewinds may take. `gpu_layers` -1 puts all of them on the GPU; of the first
+    `experts_in_ram` layers the routed experts stay in RAM all the same.
     """
 
     model: Path
@@ -53,6 +54,7 @@ class EngineSettings:
     rope: RopeSettings = field(default_factory=RopeSettings)
     threads: int = 0
     gpu_layers: int = -1
+    experts_in_ram: int = 0
     fast_kernels: bool = True
     mark_budget_bytes: int = 1 << 30
 
@@ -65,6 +67,15 @@ class Vocabulary:
     add_bos: bool
     bos_text: str
     eos_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Memory that the engine allocated: `device` as llama.cpp names it ("CPU_Mapped"), `kind` what it holds."""
+
+    device: str
+    kind: Literal["model", "KV", "RS", "compute", "output"]
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ class ModelInfo:
     size_bytes: int
     rotated_kv: bool
     system: str
+    buffers: tuple[Buffer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,7 @@ def test_book_is_cut_at_tokens(bench: Workbench) -> None:
 def test_failure_is_shown_and_told(tiny: Path, book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A measurement that cannot run is a row with its reason, and the command ends with 1."""
     book.write_text(SENTENCE * 200, encoding="utf-8")
-    code, rows = run_bench(tiny, book, tmp_path / "report.json", "--only", "restore")
+    code, rows = run_bench(tiny, book, tmp_path / "report.json", "--only", "restore", "--no-yarn")
     assert code == 1
     assert "too many" in rows["restore"][0]["reason"]
     assert "hint:" in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_every_setting_is_shown_with_its_origin(
     assert list(values) == list(rules())
     assert values["batch"] == ("64", str(config_file()))
     assert values["threads"] == ("3", "CAGCHAT_THREADS")
-    assert values["kv_type"] == ('"f16"', "default")
+    assert values["kv_type"] == ('"auto"', "default")
 
 
 def test_show_on_a_terminal_is_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,12 +92,12 @@ def test_unset_restores_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "set", "batch", "64"]) == 0
     capsys.readouterr()
     assert main(["config", "unset", "batch"]) == 0
-    assert capsys.readouterr().out == "batch = 512\n"
-    assert shown(capsys)["batch"] == ("512", "default")
+    assert capsys.readouterr().out == "batch = 0\n"
+    assert shown(capsys)["batch"] == ("0", "default")
     assert main(["config", "unset", "batch"]) == 0
 
 
-@pytest.mark.parametrize("words", [["set", "batch", "0"], ["set", "bach", "64"], ["unset", "bach"]])
+@pytest.mark.parametrize("words", [["set", "batch", "-1"], ["set", "bach", "64"], ["unset", "bach"]])
 def test_wrong_keys_and_values_are_bad_input(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """A value out of range or an unknown key ends with 1, and no file is written."""
     assert main(["config", *words]) == 1

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from cagchat.cli.doctor import Finding, check_engine, check_kernels, check_library, load_library, memory_bytes
+from cagchat.cli.doctor.finding import Finding
+from cagchat.cli.doctor.machine import check_kernels, check_library, load_library
+from cagchat.cli.doctor.model import check_engine
 from cagchat.cli.main import main
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
@@ -18,19 +20,21 @@ from cagchat.engine.fastpath import Verdict, Verdicts, machine_name
 from cagchat.engine.llama import System
 from cagchat.errors import EngineDied, EngineError
 from cagchat.files import private_folder
+from cagchat.hardware.detect import Hardware
+from cagchat.hardware.gpu import Gpu
 from cagchat.locations import locate
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings
 
 SYSTEM = System("1.2.3", "CPU : AVX = 1", gpu_offload=True)
+HARDWARE = Hardware((Gpu("Test GPU", 8 << 30, 7 << 30),), None, None, "test", 8)
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CAGCHAT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("LLAMA_ATTN_ROT_DISABLE", raising=False)
-    monkeypatch.setattr("cagchat.cli.doctor.load_library", lambda: SYSTEM)
-    monkeypatch.setattr("cagchat.cli.doctor.check_library", lambda: iter(()))
+    monkeypatch.setattr("cagchat.cli.doctor.machine.check_library", lambda hardware: iter(()))
     return tmp_path
 
 
@@ -90,13 +94,13 @@ def marks(findings: list[Finding]) -> list[tuple[str, str]]:
 
 def test_library_of_the_wanted_version_is_ok() -> None:
     """A library that loads in the version asked for has nothing to mend."""
-    findings = list(check_library(lambda: SYSTEM, "1.2.3"))
-    assert marks(findings) == [("ok", "llama.cpp"), ("ok", "GPU")]
+    findings = list(check_library(HARDWARE, lambda: SYSTEM, "1.2.3"))
+    assert marks(findings) == [("ok", "llama.cpp"), ("ok", "offload")]
 
 
 def test_other_version_is_noted() -> None:
     """Another version than the one asked for is a note with the command that installs it."""
-    findings = list(check_library(lambda: SYSTEM, "1.2.4"))
+    findings = list(check_library(HARDWARE, lambda: SYSTEM, "1.2.4"))
     assert [f.mend for f in findings if f.mark == "note"] == ["pip install --force-reinstall llama-cpp-python==1.2.4"]
 
 
@@ -113,7 +117,7 @@ def missing() -> System:
 @pytest.mark.parametrize(("load", "text"), [(died, "SIGILL"), (died, "the last line"), (missing, "not installed")])
 def test_library_that_cannot_be_loaded_is_a_problem(load: Any, text: str) -> None:
     """A library that is missing or kills its process is a problem with its reason and a command."""
-    (finding,) = check_library(load, "1.2.3")
+    (finding,) = check_library(HARDWARE, load, "1.2.3")
     assert finding.mark == "problem"
     assert text in finding.text
     assert finding.mend == "pip install --force-reinstall llama-cpp-python==1.2.3"
@@ -233,12 +237,3 @@ def test_variables_that_matter_are_named(capsys: pytest.CaptureFixture[str], mon
     assert any(f["mend"] == "unset LLAMA_ATTN_ROT_DISABLE" for f in findings)
     assert any("CAGCHAT_BATCH decides batch: 64" in f["text"] for f in findings)
     assert any("CAGCHAT_HOME" in f["text"] for f in findings)
-
-
-def test_memory_is_read_from_the_system(tmp_path: Path) -> None:
-    """Total and free memory are bytes; where the file is missing the system is asked another way."""
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:        2048 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n")
-    assert memory_bytes(meminfo) == (2048 * 1024, 1024 * 1024)
-    other = memory_bytes(tmp_path / "missing")
-    assert other is None or other[0] >= other[1] > 0

@@ -59,8 +59,8 @@ def test_everything_is_private(cagchat: Terminal, book: Path) -> None:
 def test_book_too_long(cagchat: Terminal, tmp_path: Path, models: Path) -> None:
     """A book that the model cannot hold is one line with a hint; --truncate reads its beginning."""
     book = write_book(tmp_path, chapters(12))
-    arguments = ("read", book, "--model", model_path("qwen3", models), "--fast-kernels", "off", "--threads", "1")
-    outcome = cagchat(*arguments)
+    model = model_path("qwen3", models)
+    outcome = cagchat("read", book, "--model", model, "--no-yarn", "--fast-kernels", "off", "--threads", "1")
     assert "too many" in error_of(outcome)
     assert "--truncate" in outcome.err
 
@@ -69,7 +69,9 @@ def test_truncated_book(cagchat: Terminal, tmp_path: Path, models: Path) -> None
     """With --truncate the beginning is read, and it is said how much is left out."""
     book = write_book(tmp_path, chapters(12))
     model = model_path("qwen3", models)
-    outcome = cagchat("read", book, "--truncate", "--model", model, "--fast-kernels", "off", "--threads", "1")
+    outcome = cagchat(
+        "read", book, "--truncate", "--no-yarn", "--model", model, "--fast-kernels", "off", "--threads", "1"
+    )
     assert outcome.code == 0
     assert "Only the beginning fits" in outcome.err
 

@@ -1,0 +1,1 @@
+"""What this machine computes with: its GPUs, its memory, its processor, and whether llama.cpp can use them."""
