@@ -24,6 +24,11 @@ class Locations:
         return self.config / "config.toml"
 
     @property
+    def catalogue_file(self) -> Path:
+        """The user's own models: what they add to the catalogue and override in it."""
+        return self.config / "models.toml"
+
+    @property
     def states(self) -> Path:
         """One folder per saved state."""
         return self.data / "states"

@@ -179,6 +179,7 @@ class Trial:
         self._clock = clock
         self._say = say
         self._dead = False
+        self._slowest = (0, 0.0)  # the last depth, and the longest batch there in seconds
         self._short: Blob | None = None
         (words,) = engine.tokenize([TEXT], special=False)
         n_tokens = PREFILL_BATCHES * self.settings.n_batch
@@ -200,7 +201,7 @@ class Trial:
     def row(self, depth: int, rows_left: int) -> dict[str, Cell]:
         """Measure at one depth; what the time or the disk does not allow is said in the number's place."""
         found: dict[str, Cell] = {"depth": depth}
-        if self._dead or self._clock.left <= 0:
+        if self._dead or self._clock.left <= self._expected_batch_s(depth):
             return found | {"how": NOT_REACHED}
         self._say(f"depth {depth:,}: {self._clock.left:.0f} s left")
         try:
@@ -211,6 +212,14 @@ class Trial:
             missing = next(key for key in ("how", "prefill", "decode", "save_s") if key not in found)
             found[missing] = NOT_REACHED if isinstance(error, EngineCancelled) else error.message
         return found
+
+    def _expected_batch_s(self, depth: int) -> float:
+        """Return what one batch at a depth takes at least, as far as can be told from the depth before: 0 at first.
+
+        A batch that has begun is finished, so one that would run past the limit is not begun.
+        """
+        before, seconds = self._slowest
+        return seconds * depth / before if before else seconds
 
     def clean_up(self) -> None:
         """Delete what was written."""
@@ -255,6 +264,7 @@ class Trial:
         except EngineCancelled:
             if len(ends) == 1:
                 raise
+        self._slowest = (start, max(b[1] - a[1] for a, b in pairwise(ends)))
         runs = tuple((b[0] - a[0]) / (b[1] - a[1]) for a, b in pairwise(ends))
         mean = (ends[-1][0] - start) / (ends[-1][1] - ends[0][1])
         return Figure(mean, median(runs), runs)

@@ -63,7 +63,7 @@ def run(app: App, args: argparse.Namespace) -> int:
 def wanted(app: App, entry: str, quantisation: str) -> tuple[ModelShape, str, bool]:
     """Return the shape, the quantisation, and whether embeddings are tied. Raises `ModelError` and `UsageError`."""
     from cagchat.errors import UsageError
-    from cagchat.models.catalogue import USER_FILE, load_catalogue
+    from cagchat.models.catalogue import load_catalogue
     from cagchat.models.gguf import read_header
     from cagchat.models.shape import shape_of
 
@@ -73,5 +73,5 @@ def wanted(app: App, entry: str, quantisation: str) -> tuple[ModelShape, str, bo
         header = read_header(path)
         tied = all(tensor.name != "output.weight" for tensor in header.tensors)
         return shape_of(header), quantisation, tied
-    found = load_catalogue(app.locations.config / USER_FILE).entry(entry)
+    found = load_catalogue(app.locations.catalogue_file).entry(entry)
     return found.shape, quantisation or found.file().quantisation, found.tied_embeddings

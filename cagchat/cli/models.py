@@ -79,10 +79,10 @@ def model_names(prefix: str, **others: object) -> list[str]:
 
 def entry_keys(prefix: str, **others: object) -> dict[str, str]:
     """Return keys of the catalogue that begin with `prefix`, with the models' names."""
-    from cagchat.models.catalogue import USER_FILE, load_catalogue
+    from cagchat.models.catalogue import load_catalogue
 
     try:
-        entries = load_catalogue(locate().config / USER_FILE).entries
+        entries = load_catalogue(locate().catalogue_file).entries
     except CagchatError:
         return {}
     return {key: entry.name for key, entry in entries.items() if entry.repository and key.startswith(prefix)}
@@ -109,9 +109,9 @@ def run(app: App, args: argparse.Namespace) -> int:
 
 def catalogue_of(app: App) -> Catalogue:
     """Return the catalogue with the user's own changes."""
-    from cagchat.models.catalogue import USER_FILE, load_catalogue
+    from cagchat.models.catalogue import load_catalogue
 
-    return load_catalogue(app.locations.config / USER_FILE)
+    return load_catalogue(app.locations.catalogue_file)
 
 
 def models_of(app: App, catalogue: Catalogue) -> tuple[FoundModel, ...]:

@@ -113,7 +113,10 @@ class LlamaBackend:
 
     def named_model(self, settings: Settings) -> Path | None:
         """See the protocol."""
-        return resolve_model(settings.model, self._locations.models).absolute() if settings.model else None
+        if not settings.model:
+            return None
+        folders = self._locations
+        return resolve_model(settings.model, folders.models, user_file=folders.catalogue_file).absolute()
 
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         """See the protocol."""

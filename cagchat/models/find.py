@@ -23,17 +23,18 @@ def resolve_model(
     package: str = PACKAGE,
     places: Sequence[Place] | None = None,
     catalogue: Catalogue | None = None,
+    user_file: Path | None = None,
 ) -> Path:
     """Return the model that `setting` names; for "", the newest GGUF in `models_folder`, else the one in `package`.
 
     A setting is a path, a key of the catalogue, or a part of the name of a model in `places` that no other has;
-    `places` are all known ones and `catalogue` is the shipped one when none is given. Raises `ModelError` when what is
-    named is not there, or when nothing is.
+    `places` are all known ones when none are given; the catalogue is read, with the user's file, when it is needed and
+    not given. Raises `ModelError` when what is named is not there, or when nothing is.
     """
     if setting:
         places = every_place(models_folder, package) if places is None else places
         try:
-            return named_model(setting, models_folder, places, catalogue)
+            return named_model(setting, models_folder, places, catalogue, user_file)
         except OSError as error:
             raise unreadable(Path(setting), error) from error
         except RuntimeError as error:  # expanduser's way to say it
@@ -53,7 +54,11 @@ def every_place(models_folder: Path, package: str = PACKAGE) -> tuple[Place, ...
 
 
 def named_model(
-    setting: str, models_folder: Path, places: Sequence[Place] = (), catalogue: Catalogue | None = None
+    setting: str,
+    models_folder: Path,
+    places: Sequence[Place] = (),
+    catalogue: Catalogue | None = None,
+    user_file: Path | None = None,
 ) -> Path:
     """Return the path that `setting` is, or that of the model it names; otherwise say what is near."""
     path = Path(setting).expanduser()
@@ -61,7 +66,7 @@ def named_model(
         return path
     found: Sequence[FoundModel] = ()
     if not (path.is_absolute() or setting.startswith((".", "~"))):
-        catalogue = catalogue or load_catalogue()
+        catalogue = catalogue or load_catalogue(user_file)
         found = [model for model in find_models(places, catalogue) if not model.problem]
         if named := model_called(setting, found, catalogue):
             return named.path

@@ -32,7 +32,9 @@ def check_model(app: App, hardware: Hardware) -> Iterator[Finding]:
         yield Finding("note", "model", "the engine without a model was asked for")
         return
     try:
-        header = read_header(resolve_model(app.settings.model, app.locations.models))
+        header = read_header(
+            resolve_model(app.settings.model, app.locations.models, user_file=app.locations.catalogue_file)
+        )
         size_bytes = sum(path.stat().st_size for path in header.part_paths)
     except ModelError as error:
         yield Finding("problem", "model", error.message, error.hint)
@@ -68,7 +70,9 @@ def check_engine(
 
     notices: list[str] = []
     try:
-        model = Path("fake.gguf") if fake else resolve_model(settings.model, locations.models)
+        model = Path("fake.gguf")
+        if not fake:
+            model = resolve_model(settings.model, locations.models, user_file=locations.catalogue_file)
         wanted = EngineSettings(
             model=model,
             n_context=TRIAL_CONTEXT,
