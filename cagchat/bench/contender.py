@@ -134,7 +134,7 @@ class Peer:
 
     def __init__(self, job: Job) -> None:
         from cagchat.engine.blob import GGML_TYPES
-        from cagchat.engine.llama import bindings, high_level
+        from cagchat.engine.bindings import bindings, high_level
 
         self.package = high_level()  # before bindings(), which would put a bare package in its place
         self._ll = bindings()

@@ -96,7 +96,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat import documents
     from cagchat.bench.workbench import Workbench
     from cagchat.cli.app import say
-    from cagchat.engine.llama import default_threads
+    from cagchat.engine.bindings import default_threads
     from cagchat.models.find import resolve_model
     from cagchat.plan.run import DEFAULT_BATCH
 

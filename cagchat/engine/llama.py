@@ -1,4 +1,4 @@
-"""The llama.cpp engine, on llama-cpp-python's low-level functions: the only file that imports `llama_cpp`.
+"""The llama.cpp engine, on llama-cpp-python's low-level functions.
 
 The package's `Llama` class is not used: it evaluates a hybrid model's whole prompt again after every rewind and copies
 a state three times in memory. Runs in a child process (`engine.serve`), because a native crash ends the process it
@@ -8,28 +8,27 @@ happens in.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import os
-import re
-import sys
 import threading
 import time
-import types
 from array import array
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from cagchat.engine import blob as blobs
+from cagchat.engine.bindings import (
+    LogTail,
+    bindings,
+    default_threads,
+    expert_overrides,
+    load_model,
+    package_version,
+)
 from cagchat.engine.marks import Marks
 from cagchat.engine.padding import TILE_TOKENS, Work, padding
 from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_difference, map_existing, map_new
 from cagchat.engine.protocol import (
-    BOOK,
     Blob,
-    Buffer,
     EngineSettings,
     Finish,
     Memory,
@@ -42,56 +41,17 @@ from cagchat.engine.protocol import (
     Span,
     Tokens,
     Transfer,
-    Vocabulary,
 )
 from cagchat.engine.rotation import rotated
 from cagchat.engine.spans import SpanLog
-from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError, StateDamaged
+from cagchat.engine.words import Words
+from cagchat.errors import ContextFull, EngineCancelled, EngineError, StateDamaged
 
 WHOLE = 0
 PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what a cut cannot bring back (recurrent state, window)
 FLASH_ATTENTION_ON = 1
-EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
-BUFFER_LINE = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 PENALTY_WINDOW = 256  # tokens of the answer that repetition penalties look back on
 NO_SLOT = 1  # llama_decode's return value when no free cell is left; the cache is unchanged
-
-
-def bindings() -> Any:
-    """Import the ctypes bindings without the package's `__init__`, which takes 90 ms more (jinja2, numpy, servers)."""
-    if "llama_cpp" not in sys.modules:
-        spec = importlib.util.find_spec("llama_cpp")
-        if spec is None or spec.submodule_search_locations is None:
-            raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python")
-        package = types.ModuleType("llama_cpp")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["llama_cpp"] = package
-    import llama_cpp.llama_cpp
-
-    return llama_cpp.llama_cpp
-
-
-def high_level() -> Any:
-    """Import the package's own high-level interface: what `cagchat bench` compares itself with."""
-    import llama_cpp
-
-    return llama_cpp
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """The installed library: its version, its line about processor features and devices, and whether it uses GPUs."""
-
-    version: str
-    features: str
-    gpu_offload: bool
-
-
-def system() -> System:
-    """Load the library and ask what it was built for; no model is needed."""
-    ll = bindings()
-    features = ll.llama_print_system_info().decode(errors="replace").strip(" |")
-    return System(_package_version(), features, bool(ll.llama_supports_gpu_offload()))
 
 
 class LlamaEngine:
@@ -103,10 +63,10 @@ class LlamaEngine:
         Raises `ModelError` when the file cannot be loaded, `EngineError` when the cache cannot be allocated.
         """
         self._ll = bindings()
-        self._log = _LogTail(self._ll)
+        self._log = LogTail(self._ll)
         self._ll.llama_backend_init()
         self._model = self._load(settings)
-        self._words = _Words(self._ll, self._model)
+        self._words = Words(self._ll, self._model)
         self._context = self._allocate(settings)
         self._kv = self._ll.llama_get_memory(self._context)
         self._settings = settings
@@ -465,9 +425,9 @@ class LlamaEngine:
         params = self._ll.llama_model_default_params()
         params.n_gpu_layers = settings.gpu_layers
         params.use_extra_bufts = settings.fast_kernels
-        overrides = _experts_in_ram(settings.experts_in_ram)  # read while the model is loaded
+        overrides = expert_overrides(settings.experts_in_ram)  # read while the model is loaded
         params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
-        return _load_model(self._ll, settings.model, params, self._log)
+        return load_model(self._ll, settings.model, params, self._log)
 
     def _allocate(self, settings: EngineSettings) -> Any:
         ll = self._ll
@@ -515,7 +475,7 @@ class LlamaEngine:
         system = ll.llama_print_system_info().decode(errors="replace").strip()
         return ModelInfo(
             description=description.value.decode(errors="replace"),
-            build=f"llama-cpp-python {_package_version()}, {system}",
+            build=f"llama-cpp-python {package_version()}, {system}",
             vocabulary=self._words.vocabulary(),
             n_context_trained=ll.llama_model_n_ctx_train(model),
             memory=self._memory_kind(),
@@ -535,130 +495,6 @@ class LlamaEngine:
         return "sliding" if ll.llama_model_n_swa(model) else "attention"
 
 
-class LlamaTokenizer:
-    """Implements `engine.protocol.VocabularyReader`: a model's tokenizer without its weights."""
-
-    def __init__(self, model: Path) -> None:
-        """Load the vocabulary of a GGUF. Raises `ModelError` when it cannot be loaded."""
-        self._ll = bindings()
-        log = _LogTail(self._ll)
-        self._ll.llama_backend_init()
-        params = self._ll.llama_model_default_params()
-        params.vocab_only = True
-        params.n_gpu_layers = 0
-        self._model = _load_model(self._ll, model, params, log)
-        self._words = _Words(self._ll, self._model)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """See the protocol."""
-        return self._words.vocabulary()
-
-    def tokenize(self, texts: Sequence[str], *, special: bool) -> list[array[int]]:
-        """See the protocol."""
-        return [self._words.tokenize(text, special) for text in texts]
-
-    def text_of(self, tokens: Tokens) -> bytes:
-        """See the protocol."""
-        return b"".join(map(self._words.piece, tokens))
-
-    def close(self) -> None:
-        """See the protocol."""
-        if self._model:
-            self._ll.llama_model_free(self._model)
-            self._model = None
-
-
-class BareLoop:
-    """The least code that reads a text and continues it: what `cagchat bench` measures the engine against.
-
-    Model, context and their settings are the engine's, with one sequence for text. What it leaves out is the engine's
-    own work around llama_decode: filling batches, counting spans, messages to the program, looking for a cancel.
-    """
-
-    def __init__(self, settings: EngineSettings) -> None:
-        """Load the model. Raises what the engine raises."""
-        self._engine = LlamaEngine(replace(settings, n_sequences=1))
-        self.settings = self._engine.settings
-        self.info = self._engine.info
-
-    def read(self, tokens: Tokens) -> float:
-        """Evaluate tokens in an empty cache, a batch at a time; return the seconds that took."""
-        engine, n_batch = self._engine, self.settings.n_batch
-        engine.clear(BOOK)
-        ids = (ctypes.c_int32 * len(tokens))(*tokens)
-        began = time.perf_counter()
-        for start in range(0, len(ids), n_batch):
-            self._decode(ids, start, min(n_batch, len(ids) - start))
-        engine._ll.llama_synchronize(engine._context)
-        return time.perf_counter() - began
-
-    def decode(self, last: int, count: int) -> float:
-        """Go on greedily after the token `last` for `count` tokens; return the seconds from the first of them on."""
-        ll, context = self._engine._ll, self._engine._context
-        sampler = ll.llama_sampler_init_greedy()
-        token = (ctypes.c_int32 * 1)(last)
-        try:
-            self._decode(token, 0, 1)
-            token[0] = ll.llama_sampler_sample(sampler, context, -1)
-            began = time.perf_counter()
-            for _ in range(count):
-                self._decode(token, 0, 1)
-                token[0] = ll.llama_sampler_sample(sampler, context, -1)
-            return time.perf_counter() - began
-        finally:
-            ll.llama_sampler_free(sampler)
-
-    def _decode(self, ids: Any, start: int, count: int) -> None:
-        ll = self._engine._ll
-        pointer = ctypes.cast(ctypes.byref(ids, start * ctypes.sizeof(ctypes.c_int32)), ll.llama_token_p)
-        if status := ll.llama_decode(self._engine._context, ll.llama_batch_get_one(pointer, count)):
-            raise EngineError(f"llama_decode returned {status} in the bare loop.", "Raise chat_tokens, lower batch.")
-
-
-class _Words:
-    """Text to tokens and back, with the vocabulary of a loaded model."""
-
-    def __init__(self, ll: Any, model: Any) -> None:
-        self._ll = ll
-        self._vocab = ll.llama_model_get_vocab(model)
-
-    def vocabulary(self) -> Vocabulary:
-        ll, vocab = self._ll, self._vocab
-        return Vocabulary(
-            n_vocab=ll.llama_vocab_n_tokens(vocab),
-            add_bos=bool(ll.llama_vocab_get_add_bos(vocab)),
-            bos_text=self._text(ll.llama_vocab_bos(vocab)),
-            eos_text=self._text(ll.llama_vocab_eos(vocab)),
-        )
-
-    def tokenize(self, text: str, special: bool) -> array[int]:
-        content = text.encode("utf-8", "replace")
-        room = len(content) + 8
-        tokens = (ctypes.c_int32 * room)()
-        count = self._ll.llama_tokenize(self._vocab, content, len(content), tokens, room, False, special)
-        if count < 0:
-            raise EngineError(f"A text of {len(content):,} bytes cannot be tokenised.", "Check the text.")
-        ids = array("i")
-        ids.frombytes(memoryview(tokens).cast("B")[: 4 * count])
-        return ids
-
-    def piece(self, token: int) -> bytes:
-        room = 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            size = self._ll.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
-            if size >= 0:
-                return buffer.raw[:size]
-            room = -size
-
-    def ends_turn(self, token: int) -> bool:
-        return bool(self._ll.llama_vocab_is_eog(self._vocab, token))
-
-    def _text(self, token: int) -> str:
-        return self.piece(token).decode(errors="replace") if token >= 0 else ""
-
-
 class _Checker(threading.Thread):
     """Compares checksums while llama.cpp copies the same bytes."""
 
@@ -670,71 +506,6 @@ class _Checker(threading.Thread):
     def run(self) -> None:
         """Record the first damaged piece."""
         self.damaged_piece = first_difference(self._view, self._blob)
-
-
-class _LogTail:
-    """Keeps llama.cpp's last warnings and errors, and passes them on to stderr (a log file in the child process)."""
-
-    def __init__(self, ll: Any) -> None:
-        self._lines: deque[str] = deque(maxlen=20)
-        self.buffers: list[Buffer] = []
-        warning, continued = 3, 5  # GGML_LOG_LEVEL_WARN, ..._CONT: it goes on with the line before, whatever that was
-        last = 0
-
-        def receive(level: int, text: bytes, _user_data: object) -> None:
-            nonlocal last
-            last = last if level == continued else level
-            if found := BUFFER_LINE.search(text.decode(errors="replace")):
-                device, kind, mib = found.groups()
-                self.buffers.append(Buffer(device, cast(Any, kind), round(float(mib) * (1 << 20))))
-            if last >= warning and (line := text.decode(errors="replace").strip()):
-                self._lines.append(line)
-                print(line, file=sys.stderr, flush=True)
-
-        self._callback = ll.llama_log_callback(receive)  # kept: llama.cpp holds only a pointer
-        ll.llama_log_set(self._callback, None)
-
-    def because(self) -> str:
-        """Return ": the last line", or nothing."""
-        return f": {self._lines[-1]}" if self._lines else ""
-
-
-def _load_model(ll: Any, path: Path, params: Any, log: _LogTail) -> Any:
-    model = ll.llama_model_load_from_file(os.fsencode(path), params)
-    if not model:
-        raise ModelError(
-            f"llama.cpp cannot load {path}{log.because()}.", "Fetch the file again, or choose another with --model."
-        )
-    return model
-
-
-class _BufferOverride(ctypes.Structure):
-    """llama_model_tensor_buft_override, which the bindings leave out."""
-
-    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
-
-
-def _experts_in_ram(n_layers: int) -> Any:
-    """Return the NULL-terminated array that keeps the experts of the first layers in the processor's memory."""
-    from llama_cpp._ggml import libggml
-
-    cpu = libggml.ggml_backend_cpu_buffer_type
-    cpu.restype = ctypes.c_void_p
-    rules = [_BufferOverride(rf"blk\.{layer}{EXPERTS}".encode(), cpu()) for layer in range(n_layers)]
-    return (_BufferOverride * (n_layers + 1))(*rules)
-
-
-def default_threads() -> int:
-    """Return how many threads to use: one less than the cores, for spinning threads on busy cores are 100x slower."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
-
-
-def _package_version() -> str:
-    """Read the package's version from its source: importing it, or its metadata, takes longer than a restore."""
-    text = (Path(cast(Any, sys.modules["llama_cpp"]).__path__[0]) / "__init__.py").read_text(encoding="utf-8")
-    match = re.search(r'__version__ = "([^"]+)"', text)
-    return match[1] if match else "unknown"
 
 
 def _pointer(buffer: Any) -> Any:

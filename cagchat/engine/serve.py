@@ -28,16 +28,22 @@ def build(start: Start) -> tuple[Any, Any]:
 
         fake = FakeEngine(*start.arguments)
         return fake, (fake.settings, fake.info)
-    from cagchat.engine.llama import BareLoop, LlamaEngine, LlamaTokenizer, system
-
     if start.kind == "system":
+        from cagchat.engine.bindings import system
+
         return None, system()
     if start.kind == "tokenizer":
+        from cagchat.engine.words import LlamaTokenizer
+
         tokenizer = LlamaTokenizer(*start.arguments)
         return tokenizer, tokenizer.vocabulary
     if start.kind == "bare":
+        from cagchat.engine.bare import BareLoop
+
         bare = BareLoop(*start.arguments)
         return bare, (bare.settings, bare.info)
+    from cagchat.engine.llama import LlamaEngine
+
     engine = LlamaEngine(*start.arguments)
     return engine, (engine.settings, engine.info)
 
@@ -123,7 +129,7 @@ class Server:
 
 def prepare() -> None:
     """Load the llama.cpp library before the first message comes; a failure is told when an engine is asked for."""
-    from cagchat.engine.llama import bindings
+    from cagchat.engine.bindings import bindings
 
     with contextlib.suppress(CagchatError, ImportError, OSError):
         bindings()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cagchat.models.gguf import TensorInfo
 
 LAYER = re.compile(r"blk\.(\d+)\.")
-EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what engine.llama keeps in RAM
+EXPERTS = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")  # what engine.bindings keeps in RAM
 INPUT, OUTPUT = "token_embd.weight", "output.weight"
 ALL_LAYERS = -1
 INPUT_LAYER = -1

@@ -15,9 +15,9 @@ from cagchat.cli.doctor.machine import check_kernels, check_library, load_librar
 from cagchat.cli.doctor.model import check_engine
 from cagchat.cli.main import main
 from cagchat.engine.backend import FakeBackend
+from cagchat.engine.bindings import System
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.fastpath import Verdict, Verdicts, machine_name
-from cagchat.engine.llama import System
 from cagchat.errors import EngineDied, EngineError
 from cagchat.files import private_folder
 from cagchat.hardware.detect import Hardware

@@ -10,7 +10,7 @@ import pytest
 from cagchat.cli.doctor.machine import check_gpus, check_library, check_memory, check_processor, describe
 from cagchat.cli.doctor.model import room_bytes
 from cagchat.cli.main import main
-from cagchat.engine.llama import System
+from cagchat.engine.bindings import System
 from cagchat.hardware.detect import Hardware
 from cagchat.hardware.gpu import Gpu, NoGpu
 from cagchat.hardware.memory import Ram

@@ -13,7 +13,7 @@ import pytest
 
 from cagchat.bench.synth import ARCHITECTURES, Architecture, write_model
 from cagchat.bench.synth_full import write_full
-from cagchat.engine.llama import bindings
+from cagchat.engine.bindings import bindings
 from cagchat.errors import ModelError, UsageError
 from cagchat.models.gguf import DEFAULT_ALIGNMENT, Value, read_header
 from cagchat.models.shape import ModelShape, parse_shape, shape_of

@@ -9,7 +9,7 @@ from cagchat.cli.doctor.finding import Finding
 
 if TYPE_CHECKING:
     from cagchat.engine.fastpath import Verdict
-    from cagchat.engine.llama import System
+    from cagchat.engine.bindings import System
     from cagchat.hardware.detect import Hardware
     from cagchat.hardware.gpu import Gpu
     from cagchat.settings import Settings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def check_processor(settings: Settings, hardware: Hardware) -> Iterator[Finding]:
     """Say what computes, and with how many threads."""
-    from cagchat.engine.llama import default_threads
+    from cagchat.engine.bindings import default_threads
 
     threads = settings.threads or default_threads()
     cores = f"{hardware.cores} core{'s' if hardware.cores > 1 else ''}"

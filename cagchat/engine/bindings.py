@@ -1,0 +1,127 @@
+"""The llama.cpp library: the only file that imports `llama_cpp`.
+
+Everything else is handed the bindings that `bindings` returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import sys
+import types
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cagchat.engine.protocol import Buffer
+from cagchat.errors import EngineError, ModelError
+
+EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
+BUFFER_LINE = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
+
+
+def bindings() -> Any:
+    """Import the ctypes bindings without the package's `__init__`, which takes 90 ms more (jinja2, numpy, servers)."""
+    if "llama_cpp" not in sys.modules:
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec is None or spec.submodule_search_locations is None:
+            raise EngineError("llama-cpp-python is not installed.", "pip install llama-cpp-python")
+        package = types.ModuleType("llama_cpp")
+        package.__path__ = list(spec.submodule_search_locations)
+        package.__spec__ = spec  # who asks where the package is finds it
+        sys.modules["llama_cpp"] = package
+    import llama_cpp.llama_cpp
+
+    return llama_cpp.llama_cpp
+
+
+def high_level() -> Any:
+    """Import the package's own high-level interface: what `cagchat bench` compares itself with."""
+    import llama_cpp
+
+    return llama_cpp
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The installed library: its version, its line about processor features and devices, and whether it uses GPUs."""
+
+    version: str
+    features: str
+    gpu_offload: bool
+
+
+def system() -> System:
+    """Load the library and ask what it was built for; no model is needed."""
+    ll = bindings()
+    features = ll.llama_print_system_info().decode(errors="replace").strip(" |")
+    return System(package_version(), features, bool(ll.llama_supports_gpu_offload()))
+
+
+class LogTail:
+    """Keeps llama.cpp's last warnings and errors, and passes them on to stderr (a log file in the child process)."""
+
+    def __init__(self, ll: Any) -> None:
+        self._lines: deque[str] = deque(maxlen=20)
+        self.buffers: list[Buffer] = []
+        warning, continued = 3, 5  # GGML_LOG_LEVEL_WARN, ..._CONT: it goes on with the line before, whatever that was
+        last = 0
+
+        def receive(level: int, text: bytes, _user_data: object) -> None:
+            nonlocal last
+            last = last if level == continued else level
+            if found := BUFFER_LINE.search(text.decode(errors="replace")):
+                device, kind, mib = found.groups()
+                self.buffers.append(Buffer(device, cast(Any, kind), round(float(mib) * (1 << 20))))
+            if last >= warning and (line := text.decode(errors="replace").strip()):
+                self._lines.append(line)
+                print(line, file=sys.stderr, flush=True)
+
+        self._callback = ll.llama_log_callback(receive)  # kept: llama.cpp holds only a pointer
+        ll.llama_log_set(self._callback, None)
+
+    def because(self) -> str:
+        """Return ": the last line", or nothing."""
+        return f": {self._lines[-1]}" if self._lines else ""
+
+
+def load_model(ll: Any, path: Path, params: Any, log: LogTail) -> Any:
+    """Load a model, or raise `ModelError` with the last thing llama.cpp said."""
+    model = ll.llama_model_load_from_file(os.fsencode(path), params)
+    if not model:
+        raise ModelError(
+            f"llama.cpp cannot load {path}{log.because()}.", "Fetch the file again, or choose another with --model."
+        )
+    return model
+
+
+class _BufferOverride(ctypes.Structure):
+    """llama_model_tensor_buft_override, which the bindings leave out."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def expert_overrides(n_layers: int) -> Any:
+    """Return the NULL-terminated array that keeps the experts of the first layers in the processor's memory."""
+    from llama_cpp._ggml import libggml
+
+    cpu = libggml.ggml_backend_cpu_buffer_type
+    cpu.restype = ctypes.c_void_p
+    rules = [_BufferOverride(rf"blk\.{layer}{EXPERTS}".encode(), cpu()) for layer in range(n_layers)]
+    return (_BufferOverride * (n_layers + 1))(*rules)
+
+
+def default_threads() -> int:
+    """Return how many threads to use: one less than the cores, for spinning threads on busy cores are 100x slower."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
+def package_version() -> str:
+    """Read the package's version from its source: importing it, or its metadata, takes longer than a restore."""
+    text = (Path(cast(Any, sys.modules["llama_cpp"]).__path__[0]) / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'__version__ = "([^"]+)"', text)
+    return match[1] if match else "unknown"
