@@ -15,16 +15,14 @@ import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-
-import xxhash
 
 from cagchat import documents
 from cagchat.choosing import planned, reasons, run_from, saved, too_long
 from cagchat.context import beginning
-from cagchat.documents import Document
+from cagchat.documents import Document, Source
 from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import BOOK, EngineSettings, Transfer
 from cagchat.engine.rotation import rotated
@@ -56,19 +54,19 @@ class Options:
     """What one opening of a book may ask for beside the settings.
 
     `truncate` reads only as much of the book as fits; with `reread` off, a state that does not fit is an error
-    instead of a reason to read again.
+    instead of a reason to read again. `password` opens a locked file that was not read before.
     """
 
     truncate: bool = False
     reread: bool = True
+    password: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)
 class Job:
     """One book on its way to being open; `document` is parsed only when it has to be read."""
 
-    path: Path
-    content: bytes
+    source: Source
     title: str
     digest: str
     document: Document | None
@@ -77,7 +75,7 @@ class Job:
     def parsed(self) -> Document:
         """Return the document, parsing it the first time."""
         if self.document is None:
-            self.document = documents.parse(self.content, str(self.path))
+            self.document = documents.compose(self.source, self.options.password)
         return self.document
 
 
@@ -123,13 +121,13 @@ class Library:
         if reader is not None:
             reader.stop()
 
-    def prepare(self, path: Path, options: Options | None = None) -> Iterator[PrepareEvent]:
-        """Open the book at `path`; the last event is `Ready`.
+    def prepare(self, wanted: Path | Source, options: Options | None = None) -> Iterator[PrepareEvent]:
+        """Open a book, given as the path of its file or folder or as what was gathered; the last event is `Ready`.
 
         Raises the errors of `cagchat.errors`, and `Stopped` after `stop`.
         """
         self._stopping.clear()
-        job = self._job(path, options or Options())
+        job = self._job(wanted if isinstance(wanted, Source) else documents.gather([wanted]), options or Options())
         choice = self._saved(job)
         if choice is None:
             choice = yield from self._plan(job)
@@ -150,10 +148,9 @@ class Library:
 
     # -- what the book and its state are ---------------------------------------------------------------------------
 
-    def _job(self, path: Path, options: Options) -> Job:
-        content = documents.read(path)
-        title, digest, document = self._identify(path, content)
-        return Job(path.expanduser().absolute(), content, title, digest, document, options)
+    def _job(self, source: Source, options: Options) -> Job:
+        title, digest, document = self._identify(source, options.password)
+        return Job(source, title, digest, document, options)
 
     def _saved(self, job: Job) -> Choice | None:
         """Return the saved state that these settings mean, whatever the plan would choose today."""
@@ -210,14 +207,14 @@ class Library:
                     return other
         return folder
 
-    def _identify(self, path: Path, content: bytes) -> tuple[str, str, Document | None]:
-        """Return the book's title and digest, remembered by the bytes of its file so that reopening parses nothing."""
-        known = self._documents / f"{xxhash.xxh3_128_hexdigest(content)}-{LOADER_VERSION}.json"
+    def _identify(self, source: Source, password: str) -> tuple[str, str, Document | None]:
+        """Return the book's title and digest, remembered by the bytes of its files so that reopening parses nothing."""
+        known = self._documents / f"{source.fingerprint()}-{LOADER_VERSION}.json"
         try:
             sheet = json.loads(known.read_bytes())
             return str(sheet["title"]), str(sheet["digest"]), None
         except (OSError, ValueError, TypeError, KeyError):
-            document = documents.parse(content, str(path))
+            document = documents.compose(source, password)
             with suppress(StorageError):  # without it the next opening parses again, no more
                 sweep(private_folder(known.parent))
                 write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
@@ -388,13 +385,15 @@ class Library:
             book=BookRecord(
                 title=document.title,
                 author=document.author,
-                path=str(job.path),
+                path=job.source.name,
                 digest=job.digest,
                 kind=document.kind,
                 n_characters=len(document.text),
                 sections=tuple((s.title, s.start, s.end, s.level) for s in document.sections),
                 section_tokens=fitted.section_ends,
                 truncated=bool(left_out),
+                language=document.language,
+                pages=tuple((page.label, page.start) for page in document.pages),
             ),
             created_at=self._clock(),
         )

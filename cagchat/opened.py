@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cagchat.documents import Document, Section
+from cagchat.documents import Document
 from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import BOOK, Engine, Probe, Span, Transfer
 from cagchat.errors import EngineDied, StateDamaged
@@ -50,9 +50,7 @@ class OpenBook:
     def document(self) -> Document:
         """The book's text and sections, as they were read; loaded from the state's folder when first asked for."""
         if self._document is None:
-            book = self.manifest.book
-            sections = tuple(Section(title, start, end, level) for title, start, end, level in book.sections)
-            self._document = Document(book.title, self.folder.text(), sections, book.kind, book.author)
+            self._document = self.manifest.book.document(self.folder.text())
         return self._document
 
     @property

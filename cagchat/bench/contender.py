@@ -133,8 +133,8 @@ class Peer:
     """llama-cpp-python's `Llama`, with its settings made ours and every token that it decodes counted."""
 
     def __init__(self, job: Job) -> None:
-        from cagchat.engine.blob import GGML_TYPES
         from cagchat.engine.bindings import bindings, high_level
+        from cagchat.engine.blob import GGML_TYPES
 
         self.package = high_level()  # before bindings(), which would put a bare package in its place
         self._ll = bindings()

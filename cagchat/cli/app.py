@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,6 +15,8 @@ from cagchat.locations import Locations, locate
 from cagchat.settings import Resolved, Settings, resolve, rules
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cagchat.engine.backend import Backend
     from cagchat.engine.child import Spare
     from cagchat.library import Library
@@ -80,6 +83,11 @@ class App:
     def settings(self) -> Settings:
         """The merged settings."""
         return self.resolved.settings
+
+    def prefer_model(self, path: Path) -> None:
+        """Use this model where the settings name none; call it before the library is asked for."""
+        if not self.settings.model:
+            self._resolved = replace(self.resolved, settings=replace(self.settings, model=str(path)))
 
     @property
     def backend(self) -> Backend:

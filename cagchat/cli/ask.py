@@ -24,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_book(parser)
     parser.add_argument(
+        "--with", dest="others", metavar="FILE", action="append", default=[], help="one more file of the same book"
+    )
+    parser.add_argument(
         "question", metavar="QUESTION", nargs="?", help="the question; - or nothing reads it from stdin"
     )
     chat = parser.add_mutually_exclusive_group()
@@ -36,14 +39,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Prepare the book if needed and answer."""
-    question = read_question(args.question)
+    question = read_question(args.question, book=args.book)
     app.warm_up()
-    from cagchat.cli.books import book_path, session_to_continue
+    from cagchat.cli.books import book_source, session_to_continue
     from cagchat.cli.progress import prepare
     from cagchat.library import Options
 
-    options = Options(truncate=args.truncate, reread=args.reread)
-    book = prepare(app.library, book_path(app, args.book), options, meanwhile=app.ready_to_chat)
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+    source = book_source(app, [args.book, *args.others])
+    book = prepare(app.library, source, options, meanwhile=app.ready_to_chat)
     from cagchat.conversation import Conversation  # by now imported, while the engine started
 
     try:
@@ -58,7 +62,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         book.close()
 
 
-def read_question(given: str | None) -> str:
+def read_question(given: str | None, book: str = "") -> str:
     """Return the question from the command line or from stdin. Raises `UsageError` when there is none."""
     from cagchat.errors import UsageError
 
@@ -66,6 +70,8 @@ def read_question(given: str | None) -> str:
         question = given or ""
     elif sys.stdin is None or (given is None and sys.stdin.isatty()):
         raise UsageError("There is no question.", 'Ask one: cagchat ask BOOK "question".')
+    elif book == "-":
+        raise UsageError("Stdin cannot be the book and the question.", 'Name the question: cagchat ask - "question".')
     else:
         question = sys.stdin.read()
     if not question.strip():

@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "restore": "bytes a second of a restore and of a memory copy",
     "speed": "prefill and decode, and a bare loop of llama_decode",
     "peers": "two questions after a restart, and other ways to keep a state",
+    "documents": "a book's file to its text: plain text, PDF and EPUB",
     "interface": "a key press to the screen that shows it, while the engine is busy",
 }
 ACTIONS = {"synth": bench_synth, "device": bench_device}  # options after the action are the action's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from cagchat.errors import SessionError, StateError
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
+    from cagchat.documents import Source
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
     from cagchat.states.store import States
@@ -28,6 +30,30 @@ def book_path(app: App, name: str) -> Path:
     except StateError:
         return path
     return Path(recorded)
+
+
+def book_source(app: App, names: Sequence[str]) -> Source:
+    """Return the bytes of a book given by files, a folder or -, or by title or beginning of one that has been read.
+
+    When a book that was read is no longer where it was (its file is gone, it came through stdin), the text in its state
+    stands in for it: it is the same text, so it is the same book.
+    """
+    from dataclasses import replace
+
+    from cagchat import documents
+    from cagchat.documents.gathering import expanded
+    from cagchat.documents.source import STDIN
+
+    if len(names) > 1 or names[0] == STDIN or expanded(names[0]).exists():
+        return documents.gather(names)
+    try:
+        folder = states_of(app).find(names[0])
+        recorded = folder.manifest().book
+    except StateError:
+        return documents.gather(names)  # says what is missing
+    if Path(recorded.path).exists():
+        return documents.gather([Path(recorded.path)])
+    return replace(documents.gather([folder.book_path]), name=recorded.path)
 
 
 def states_of(app: App) -> States:

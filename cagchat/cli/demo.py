@@ -30,7 +30,10 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.conversation import AskOptions
     from cagchat.demo import MAX_TOKENS, questions, story_path
     from cagchat.engine.protocol import Sampling
+    from cagchat.models.find import packaged_model
 
+    if not app.fake and (small := packaged_model()) is not None:
+        app.prefer_model(small)  # the questions are those that it can answer
     first, last = questions()[:-1], questions()[-1:]
     options = AskOptions(Sampling(temperature=0), max_tokens=MAX_TOKENS)
     with story_path() as path:
@@ -46,9 +49,10 @@ def ask_all(app: App, path: Path, questions: list[Question], options: AskOptions
     """Open the book, ask the questions in one chat, close it; return how many answers are right."""
     from cagchat.cli.progress import prepare
     from cagchat.conversation import Conversation
+    from cagchat.documents import gather
     from cagchat.library import Options
 
-    book = prepare(app.library, path, Options())
+    book = prepare(app.library, gather([path]), Options())
     try:
         conversation = Conversation(book, app.sessions)
         return sum(ask_one(conversation, question, options) for question in questions)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from cagchat.cli.options import add_answering, add_book, add_engine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
+    from cagchat.documents import Source
     from cagchat.library import Options
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
@@ -30,7 +29,7 @@ HELP = """\
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_book(parser)
+    add_book(parser, several=True)
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
     chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
@@ -47,21 +46,21 @@ def run(app: App, args: argparse.Namespace) -> int:
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise UsageError("`open` is a chat and needs a terminal.", 'Use `cagchat ask BOOK "question"` in scripts.')
     app.warm_up()
-    from cagchat.cli.books import book_path, session_to_continue
+    from cagchat.cli.books import book_source, session_to_continue
     from cagchat.library import Options
 
-    path = book_path(app, args.book)
-    options = Options(truncate=args.truncate, reread=args.reread)
+    source = book_source(app, args.book)
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
 
     def choose(book: OpenBook) -> Session | None:
         return session_to_continue(app, book, args.session, args.go_on)
 
-    return plain(app, path, options, choose) if args.plain else full_screen(app, path, options, choose)
+    return plain(app, source, options, choose) if args.plain else full_screen(app, source, options, choose)
 
 
 def full_screen(
     app: App,
-    path: Path | None,
+    source: Source | None,
     options: Options | None = None,
     choose: Callable[[OpenBook], Session | None] = lambda book: None,
 ) -> int:
@@ -79,7 +78,7 @@ def full_screen(
     with story_path() as story:
         screen = CagchatApp(
             app,
-            path,
+            source,
             options=options,
             answering=ask_options(app.settings),
             story=story,
@@ -95,20 +94,21 @@ def full_screen(
     return 0
 
 
-def plain(app: App, path: Path, options: Options, choose: Callable[[OpenBook], Session | None]) -> int:
+def plain(app: App, source: Source, options: Options, choose: Callable[[OpenBook], Session | None]) -> int:
     """Prompt for questions and print answers."""
     from cagchat.cli.app import say
     from cagchat.cli.ask import ask_options
     from cagchat.cli.progress import prepare
     from cagchat.conversation import Conversation
 
-    book = prepare(app.library, path, options, meanwhile=app.ready_to_chat)
+    book = prepare(app.library, source, options, meanwhile=app.ready_to_chat)
     try:
         chat = Prompt(app, book, Conversation(book, app.sessions, choose(book)), ask_options(app.settings))
         chat.greet()
         chat.loop()
         if chat.conversation.session is not None:
-            say(f'Go on with: cagchat open "{path}" --session {chat.conversation.session.id}')
+            again = source.again(book.manifest.book.title)
+            say(f"Go on with: cagchat open {again} --session {chat.conversation.session.id}")
         return 0
     finally:
         book.close()

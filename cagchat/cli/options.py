@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from getpass import getpass
+from typing import TypeVar
 
 from cagchat.cli.completion import book_names
 from cagchat.errors import UsageError
@@ -12,6 +14,9 @@ from cagchat.settings import ANSWERING, ENGINE, rules
 
 SHORT = {"kv_type": "--kv", "temperature": "--temp"}
 METAVARS = {"model": "PATH"}
+PROMPTS = 3  # for a password
+
+T = TypeVar("T")
 
 
 def add_settings(parser: argparse.ArgumentParser, title: str, names: tuple[str, ...]) -> None:
@@ -32,10 +37,9 @@ def add_settings(parser: argparse.ArgumentParser, title: str, names: tuple[str, 
             group.add_argument(*flags, dest=name, type=kind, metavar=metavar, default=None, help=text)
 
 
-def add_book(parser: argparse.ArgumentParser) -> None:
-    """Add the book and what is about preparing it."""
-    book = parser.add_argument("book", metavar="BOOK", help="a file, or the title of a book that has been read")
-    complete_with(book, book_names)
+def add_book(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the book and what is about preparing it; `several` files may make one book."""
+    add_source(parser, several=several)
     parser.add_argument("--truncate", action="store_true", help="read only as much of the book as the model holds")
     parser.add_argument(
         "--no-reread",
@@ -44,6 +48,17 @@ def add_book(parser: argparse.ArgumentParser) -> None:
         help="fail when a saved state cannot be used, instead of reading again",
     )
     parser.add_argument("--fake", action="store_true", help="use an engine without a model, to try the program")
+
+
+def add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add where a book comes from, as a list when `several` files may make one book."""
+    text = "a file, a folder, - for stdin, or the title of a book that has been read"
+    if several:
+        text += "; several files become parts of one book"
+    complete_with(parser.add_argument("book", metavar="BOOK", nargs="+" if several else None, help=text), book_names)
+    parser.add_argument(
+        "--password", metavar="TEXT", default="", help="what opens a locked file; on a terminal it is asked for"
+    )
 
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +90,26 @@ def confirmed(question: str, *, yes: bool) -> bool:
         raise UsageError("Nobody can be asked whether to delete: stdin is no terminal.", "Add -y to do it.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def unlocked(load: Callable[[str], T], password: str, ask: Callable[[str], str] = getpass) -> T:
+    """Return `load(password)`; while the file stays locked, ask on the terminal for another password.
+
+    Raises `PasswordNeeded` where nobody can be asked, and after `PROMPTS` wrong answers or an empty one.
+    """
+    from cagchat.documents.password import PasswordNeeded
+
+    for _ in range(PROMPTS):
+        try:
+            return load(password)
+        except PasswordNeeded as locked:
+            if sys.stdin is None or not sys.stdin.isatty():
+                raise
+            print(locked.message, file=sys.stderr)
+            password = ask("Password: ")
+            if not password:
+                raise
+    return load(password)
 
 
 def complete_with(argument: argparse.Action, names: Callable[..., Iterable[str]]) -> None:

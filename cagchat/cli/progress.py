@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cagchat.cli.app import say
 from cagchat.cli.interrupt import on_interrupt
+from cagchat.cli.options import unlocked
 from cagchat.events import (
     Checkpointed,
     Notice,
@@ -30,6 +31,7 @@ from cagchat.proof import duration, size
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from cagchat.documents import Source
     from cagchat.library import Library, Options
     from cagchat.opened import OpenBook
 
@@ -37,13 +39,21 @@ LINE_EVERY_S = 5.0
 BAR_WIDTH = 16
 
 
-def prepare(library: Library, path: Path, options: Options, meanwhile: Callable[[], object] = lambda: None) -> OpenBook:
-    """Prepare a book, showing progress; Ctrl-C stops it and keeps what was read.
+def prepare(
+    library: Library, book: Source, options: Options, meanwhile: Callable[[], object] = lambda: None
+) -> OpenBook:
+    """Prepare a book, showing progress; Ctrl-C stops it and keeps what was read. A locked one's password is asked for.
 
     `meanwhile` is called once while an engine starts for a saved state: time that would be spent waiting.
     """
+    return unlocked(
+        lambda password: _prepare(library, book, replace(options, password=password), meanwhile), options.password
+    )
+
+
+def _prepare(library: Library, book: Source, options: Options, meanwhile: Callable[[], object]) -> OpenBook:
     with on_interrupt(library.stop), Narrator() as narrator:
-        for event in library.prepare(path, options):
+        for event in library.prepare(book, options):
             narrator.show(event)
             if isinstance(event, Opening):
                 meanwhile()

@@ -13,18 +13,19 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_book(parser)
+    add_book(parser, several=True)
     add_engine(parser)
 
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Read a book, or make sure that its state is there and sound."""
-    from cagchat.cli.books import book_path
+    from cagchat.cli.books import book_source
     from cagchat.cli.progress import prepare
     from cagchat.library import Options
     from cagchat.proof import size
 
-    book = prepare(app.library, book_path(app, args.book), Options(truncate=args.truncate, reread=args.reread))
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+    book = prepare(app.library, book_source(app, args.book), options)
     try:
         if book.manifest.state is None:
             return 1  # the notice has said why it could not be saved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -20,11 +21,19 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """A printed page: its number or name as the book counts it ("xii", "12"), and the character at which it begins."""
+
+    label: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A book: NFC text with `\\n` line ends, and sections in order that tile it without a gap or an overlap.
 
-    `kind` is the loader's name ("text", "markdown"); `notes` says in sentences what the loader did to the file
-    (trimmed a frame, guessed an encoding).
+    `kind` is the loader's name ("text", "epub"); `notes` says in sentences what the loader did to the file (trimmed a
+    frame, guessed an encoding). `pages` are in the order of the text; none where the file has no pages.
     """
 
     title: str
@@ -34,6 +43,7 @@ class Document:
     author: str = ""
     language: str = ""
     notes: tuple[str, ...] = ()
+    pages: tuple[Page, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -42,13 +52,18 @@ class Document:
 
     def section_at(self, offset: int) -> Section:
         """Return the section that holds the character at `offset`; the last one for offsets past the end."""
-        for section in self.sections:
-            if offset < section.end:
-                return section
-        return self.sections[-1]
+        index = bisect_right(self.sections, offset, key=lambda section: section.end)
+        return self.sections[min(index, len(self.sections) - 1)]
+
+    def page_at(self, offset: int) -> Page | None:
+        """Return the page that holds the character at `offset`; None before the first one."""
+        index = bisect_right(self.pages, offset, key=lambda page: page.start)
+        return self.pages[index - 1] if index else None
 
     def place(self, offset: int) -> str:
-        """Name the place of `offset` as a reader would: the section's title and how far into the book it is."""
+        """Name the place of `offset` as a reader would: "Chapter 3, p. 12 (4.1 %)", without what the book has not."""
         share = 100 * offset / max(1, len(self.text))
-        title = self.section_at(offset).title
-        return f"{title} ({share:.1f} %)" if title else f"{share:.1f} %"
+        page = self.page_at(offset)
+        names = [self.section_at(offset).title, f"p. {page.label}" if page and page.label else ""]
+        named = ", ".join(filter(None, names))
+        return f"{named} ({share:.1f} %)" if named else f"{share:.1f} %"

@@ -1,25 +1,80 @@
-"""Read a book's bytes from disk, or say in one sentence why that is not possible."""
+"""Hold the bytes a book is made of, and read them from a file or from stdin, or say why that is not possible."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import stat
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
 from cagchat.errors import BookError
 
+STDIN = "-"
 # About a hundred times the longest novel: what is larger is a disk image or a dump, not something to chat about.
 MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a book: its name, as titles and messages show it, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a book is made of, before it is parsed.
+
+    `name` is where it came from: an absolute path, several with `os.pathsep` between them, or "-" for stdin. `title` is
+    that of a book in several files and "" for one file, which has its own. `notes` says what was left out.
+    """
+
+    name: str
+    files: tuple[File, ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What to call the book until it is parsed."""
+        return self.title or PurePath(self.files[0].name).name
+
+    def again(self, title: str) -> str:
+        """Return what a command line calls the book by next time: its paths, or `title` when it came through stdin."""
+        return shlex.quote(title) if self.name == STDIN else shlex.join(self.name.split(os.pathsep))
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(len(file.content) for file in self.files)
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that parsing depends on: contents, and what names say of kinds and titles.
+
+        Of a single file only the suffix counts, so that a renamed copy is known again.
+        """
+        import xxhash  # 6 ms
+
+        digest = xxhash.xxh3_128(self.title.encode("utf-8", "surrogatepass"))
+        for file in self.files:
+            name = file.name if len(self.files) > 1 else PurePath(file.name).suffix.lower()
+            digest.update(f"\0{len(file.content)}\0{name}\0".encode("utf-8", "surrogatepass"))
+            digest.update(file.content)
+        return str(digest.hexdigest())
 
 
 def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a regular file of 1 to `max_bytes` bytes; raise `BookError` for anything else."""
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
         # Before opening: opening a pipe waits for a writer.
-        if not stat.S_ISREG(mode):
-            raise _not_a_file(path, mode)
+        if not stat.S_ISREG(found.st_mode):
+            raise _not_a_file(path, found.st_mode)
+        if found.st_size > max_bytes:
+            raise too_large(str(path), max_bytes)
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -39,11 +94,26 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
     if not content:
         raise BookError(f"{path} is empty.", "Give a file with text in it; a download may have failed.")
     if len(content) > max_bytes:
-        raise BookError(
-            f"{path} is larger than {max_bytes >> 20} MiB, which no book is.",
-            "Put each book in a file of its own; `split` cuts a large text into pieces.",
-        )
+        raise too_large(str(path), max_bytes)
     return content
+
+
+def read_stdin(stdin: BinaryIO, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return everything that comes through a pipe, 1 to `max_bytes` bytes; raise `BookError` for anything else."""
+    content = stdin.read(max_bytes + 1)
+    if not content:
+        raise BookError("Nothing came through stdin.", "Send a book into it: `cagchat text - < book.txt`.")
+    if len(content) > max_bytes:
+        raise too_large("What came through stdin", max_bytes)
+    return content
+
+
+def too_large(what: str, max_bytes: int) -> BookError:
+    """Describe a book that is no book, by its size."""
+    return BookError(
+        f"{what} is larger than {max_bytes >> 20} MiB, which no book is.",
+        "Put each book in a file of its own; `split` cuts a large text into pieces.",
+    )
 
 
 def _missing(path: Path) -> BookError:

@@ -13,6 +13,7 @@ from typing import Any
 
 import xxhash
 
+from cagchat.documents.document import Document, Page, Section
 from cagchat.engine.protocol import Blob, Part, Probe
 from cagchat.errors import StateDamaged
 from cagchat.files import write_bytes
@@ -24,7 +25,10 @@ _FILE_NAME = re.compile(r"(state|checkpoint|boundary)-[0-9]+\.bin")
 
 @dataclass(frozen=True, slots=True)
 class BookRecord:
-    """The book a state was made from. `section_tokens` are the token indices at which its sections end."""
+    """The book a state was made from. `section_tokens` are the token indices at which its sections end.
+
+    `sections` are (title, start, end, level) and `pages` (label, start), in characters of the text.
+    """
 
     title: str
     author: str
@@ -35,6 +39,14 @@ class BookRecord:
     sections: tuple[tuple[str, int, int, int], ...]
     section_tokens: tuple[int, ...]
     truncated: bool
+    language: str = ""
+    pages: tuple[tuple[str, int], ...] = ()
+
+    def document(self, text: str) -> Document:
+        """Return the book as it was read, from the text that is kept beside the manifest."""
+        sections = tuple(Section(title, start, end, level) for title, start, end, level in self.sections)
+        pages = tuple(Page(label, start) for label, start in self.pages)
+        return Document(self.title, text, sections, self.kind, self.author, self.language, pages=pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
             | {
                 "sections": tuple((str(t), int(s), int(e), int(n)) for t, s, e, n in book["sections"]),
                 "section_tokens": tuple(book["section_tokens"]),
+                "pages": tuple((str(label), int(start)) for label, start in book.get("pages", ())),
             }
         ),
         "checkpoint": _file(content["checkpoint"]),

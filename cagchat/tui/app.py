@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,28 +14,53 @@ from textual.screen import Screen
 from textual.widget import AwaitMount
 
 from cagchat.conversation import AskOptions
+from cagchat.documents.source import Source
 from cagchat.errors import CagchatError
 from cagchat.library import Options
+from cagchat.tui.book_table import Filter
+from cagchat.tui.book_text import BookText
 from cagchat.tui.chat_list import ChatList
-from cagchat.tui.chat_screen import ChatScreen, Memory
+from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.desk import Desk
+from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.found import Found, look_around, told
+from cagchat.tui.gauge import Gauge, Measured, MemoryMeter, OpenMeter
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
+from cagchat.tui.open_file import OpenFile
+from cagchat.tui.palette import Offer, offers
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
+from cagchat.tui.reader_screen import ReaderScreen
 from cagchat.tui.remembered import Remembered
+from cagchat.tui.status_bar import StatusBar
 
 if TYPE_CHECKING:
-    from textual.binding import ActiveBinding
-
+    from cagchat.hardware.meter import Load
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
     from cagchat.tui.parts import Parts
 
 THEME = "textual-dark"
 KEYS_FILE = "keys.toml"
+KEEP_TITLE, RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"  # of the terminal's window, on a stack of its own
+
+WITH_KEYS = (
+    ChatScreen,
+    PreparingScreen,
+    LibraryScreen,
+    Prompt,
+    ChatList,
+    ReaderPane,
+    BookText,
+    ReaderScreen,
+    Filter,
+    OpenFile,
+    AskText,
+    Confirm,
+)
 
 ChooseSession = Callable[["OpenBook"], "Session | None"]
 
@@ -44,13 +70,21 @@ def new_chat(book: OpenBook) -> Session | None:
     return None
 
 
+def present_folder() -> Path:
+    """Return the folder the program was started in, home when that has gone meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path.home()
+
+
 class CagchatApp(App[None]):
     """Opens a book and chats about it, or shows the library when no book is named."""
 
     TITLE = "cagchat"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-        Binding("f1", "help", "Help", id="app.help", tooltip="Show help for what has the focus"),
+        Binding("f1", "help", "Help", id="app.help", priority=True, tooltip="Show help for what has the focus"),
         Binding("ctrl+o", "library", "Library", id="app.library", show=False, tooltip="Show the books, or go back"),
         Binding("escape", "back", "Back", id="app.back", show=False),
     ]
@@ -58,20 +92,23 @@ class CagchatApp(App[None]):
     def __init__(
         self,
         app: Parts,
-        book: Path | None,
+        book: Path | Source | None,
         *,
         options: Options | None = None,
         answering: AskOptions,
         story: Path,
         choose: ChooseSession = new_chat,
-        memory: Memory = lambda: None,
+        found: Found | None = None,
+        open_meter: OpenMeter | None = None,
+        memory: Callable[[], tuple[int, int] | None] | None = None,
         timer: Callable[[], float] = time.perf_counter,
         folder: Path | None = None,
     ) -> None:
         """Chat about `book` with these options; `choose` names the chat to go on with, None for a new one.
 
-        `story` is the book that a newcomer is offered; `memory` returns the bytes used and in all. Exports go to
-        `folder`, where relative paths begin too.
+        `story` is the book that a newcomer is offered, `found` returns the lines that tell them what there is to read
+        it with, `open_meter` opens what tells the use of memory and GPU to the status line; both run on threads of
+        their own. Exports go to `folder`, where relative paths begin too.
 
         Raises `ConfigError` when the reader's keys cannot be used, and what opening the chats raises: nothing may be
         written to the terminal once the app runs.
@@ -83,11 +120,15 @@ class CagchatApp(App[None]):
         self._story = story
         self._options = options or Options()
         self._choose = choose
-        self._memory = memory
+        if open_meter is None and memory is not None:
+            open_meter = partial(MemoryMeter, memory)
+        self._gauge = Gauge(open_meter, self) if open_meter is not None else None
+        self._last_load: Load | None = None
         self._timer = timer
-        self._folder = folder
+        self._found = found
+        self._folder = folder or present_folder()
         self._remembered = Remembered.under(app.locations)
-        ids = binding_ids(CagchatApp, ChatScreen, PreparingScreen, LibraryScreen, Prompt, ChatList, ReaderPane)
+        ids = binding_ids(CagchatApp, *WITH_KEYS)
         self.set_keymap(read_keys(app.locations.config / KEYS_FILE, ids))
         self._sessions = app.sessions
         self._desk = Desk(app.library, self._sessions, answering, self._broke, timer=timer)
@@ -96,6 +137,9 @@ class CagchatApp(App[None]):
         """Take up the reader's theme and show the first screen."""
         theme = self._remembered.theme
         self.theme = theme if theme in self.available_themes else THEME
+        self._write(KEEP_TITLE)
+        if self._gauge is not None:
+            self._gauge.start()
         if self.book is None:
             self._show_library()
         else:
@@ -106,13 +150,23 @@ class CagchatApp(App[None]):
         if self.is_running and self.screen_stack:
             self._remembered.theme = theme
 
+    def on_measured(self, message: Measured) -> None:
+        """Show what the machine has to do."""
+        self._last_load = message.load
+        self._show_load()
+
+    def _show_load(self) -> None:
+        for screen in self.screen_stack:
+            for bar in screen.query(StatusBar):
+                bar.load = self._last_load
+
     # -- screens ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self, book: Path | Source) -> None:
         """Open a book in place of the one that is open."""
         self._desk.stop()
-        self.book = path
-        self._show(PreparingScreen(self._desk, path, self._options, self.name_terminal))
+        self.book = book
+        self._show(PreparingScreen(self._desk, book, self._options, self.name_terminal))
 
     def on_book_chosen(self, message: BookChosen) -> None:
         """Open the book that was chosen in the library, with a new chat."""
@@ -141,7 +195,6 @@ class CagchatApp(App[None]):
             self._sessions,
             session,
             remembered=self._remembered,
-            memory=self._memory,
             timer=self._timer,
             folder=self._folder,
         )
@@ -166,23 +219,32 @@ class CagchatApp(App[None]):
 
     def _show_library(self) -> None:
         locations, settings, chats = self.parts.locations, self.parts.settings, self._sessions.list
-        self.push_screen(LibraryScreen(locations, settings, self._story, chats=chats, folder=self._folder))
+        look = partial(told, self._found) if self._found is not None else look_around
+        screen = LibraryScreen(locations, settings, self._story, chats=chats, look=look, folder=self._folder)
+        self.push_screen(screen)
 
     def _show(self, screen: Screen[None]) -> AwaitMount:
         """Put a screen in place of those there are."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        return self.push_screen(screen)
+        shown = self.push_screen(screen)
+        self.call_after_refresh(self._show_load)
+        return shown
 
     # -- leaving ---------------------------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
         """Leave at once; the running job is stopped now, and keeps what it did while the screen is given back."""
         self._desk.stop()
+        if self._gauge is not None:
+            self._gauge.stop()
+        self._write(RESTORE_TITLE)
         self.exit()
 
     def leave(self) -> None:
         """Stop what runs and give it a moment to be recorded; remember where the book was read."""
+        if self._gauge is not None:
+            self._gauge.stop()
         self._remembered.save()
         self._desk.leave()
 
@@ -192,7 +254,10 @@ class CagchatApp(App[None]):
             return ""
         session = self._desk.session
         chat = f" --session {session.id}" if session is not None else ""
-        return f'Go on with: cagchat open "{self.book}"{chat}'
+        again = f'"{self.book}"'
+        if isinstance(self.book, Source):
+            again = self.book.again(session.book_title if session is not None else self.book.label)
+        return f"Go on with: cagchat open {again}{chat}"
 
     def _broke(self, error: Exception) -> None:
         """Take a defect of the desk's thread as one of the app: the outer border of the command line shows it."""
@@ -214,30 +279,26 @@ class CagchatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action that the screen has now, with its key, and what Textual offers."""
-        offered: set[str] = set()
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if binding.id and binding.description and binding.action not in offered:
-                offered.add(binding.action)
-                yield SystemCommand(binding.description, self._explained(active), self._doing(active))
+        for offer in offers(screen, self._keymap):
+            key = self.get_key_display(offer.binding)
+            yield SystemCommand(offer.binding.description, f"{offer.explained} ({key})", self._doing(offer))
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys"):
                 yield command
 
-    def _explained(self, active: ActiveBinding) -> str:
-        """Return what an action does and the key for it."""
-        key = self.get_key_display(active.binding)
-        return f"{active.tooltip or active.binding.description} ({key})"
-
-    def _doing(self, active: ActiveBinding) -> Callable[[], object]:
+    def _doing(self, offer: Offer) -> Callable[[], object]:
         async def do() -> None:
-            await self.run_action(active.binding.action, active.node)
+            await self.run_action(offer.binding.action, offer.node)
 
         return do
 
     def name_terminal(self, title: str) -> None:
         """Show a title on the terminal's window, the program's name when it is empty."""
+        shown = "".join(letter for letter in title if letter.isprintable())
+        self._write(f"\x1b]2;{shown or self.TITLE}\x07")
+
+    def _write(self, sequence: str) -> None:
+        """Send a sequence to the terminal, where there is one."""
         # Textual has no call for it; its driver is the only one that may write to the terminal.
         if self._driver is not None and not self.is_headless and not self.is_web:
-            shown = "".join(letter for letter in title if letter.isprintable())
-            self._driver.write(f"\x1b]2;{shown or self.TITLE}\x07")
+            self._driver.write(sequence)

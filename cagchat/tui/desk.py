@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.message_pump import MessagePump
@@ -16,6 +17,7 @@ from textual.message_pump import MessagePump
 from cagchat.conversation import AskOptions, Conversation
 from cagchat.errors import CagchatError, Stopped, UsageError
 from cagchat.events import Answer, AskEvent, PrepareEvent, Ready, Thinking
+from cagchat.files import storage_error
 from cagchat.tui.jobs import Answering, Ask, Edit, Job, Load, Prepare, Regenerate
 from cagchat.tui.messages import Ended, Happened
 
@@ -113,6 +115,9 @@ class Desk:
             self._do(number, job, listener)
         except CagchatError as raised:
             error = raised
+        except OSError as refused:  # the system may refuse anything at any time: that is no defect of ours
+            error = storage_error(refused, Path(refused.filename or self._sessions.path))
+            error.__cause__ = refused
         listener.post_message(Ended(job, error, self.session))
 
     def _do(self, number: int, job: Job, listener: MessagePump) -> None:
@@ -139,7 +144,7 @@ class Desk:
         if isinstance(job, Prepare):
             self._close()
             self._last_session = None
-            return self._library.prepare(job.path, job.options)
+            return self._library.prepare(job.book, job.options)
         conversation = self._conversation
         if conversation is None:
             raise UsageError("No book is open.", "Open one first.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cagchat.documents import Source
     from cagchat.library import Options
     from cagchat.sessions.session import Session
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Prepare:
     """Open a book in place of the one that is open."""
 
-    path: Path
+    book: Path | Source
     options: Options
 
 

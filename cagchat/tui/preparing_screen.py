@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, ProgressBar, Sparkline, Static
 
+from cagchat.documents.source import Source
 from cagchat.errors import CagchatError, Stopped
 from cagchat.events import (
     Checkpointed,
@@ -35,6 +37,8 @@ from cagchat.tui.desk import Desk
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.jobs import Prepare
 from cagchat.tui.messages import Ended, Happened
+from cagchat.tui.shown import clean
+from cagchat.tui.status_bar import StatusBar
 from cagchat.tui.title_bar import TitleBar
 
 SPEEDS_SHOWN = 80
@@ -62,11 +66,16 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
             self.book = book
 
     def __init__(
-        self, desk: Desk, path: Path, options: Options, name_terminal: Callable[[str], None] = lambda title: None
+        self,
+        desk: Desk,
+        book: Path | Source,
+        options: Options,
+        name_terminal: Callable[[str], None] = lambda title: None,
     ) -> None:
-        """Prepare the book at `path`; `name_terminal` shows the percentage outside of the screen."""
+        """Prepare a book, a path or what was gathered; `name_terminal` shows the percentage outside of the screen."""
         super().__init__()
-        self.path = path
+        self.book = book
+        self.label = book.label if isinstance(book, Source) else book.name
         self._name_terminal = name_terminal
         self._desk = desk
         self._options = options
@@ -76,18 +85,21 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         self._at_s = 0.0
         self._was_read = False
         self._facts = ""
+        self._stopping = False
 
     def compose(self) -> ComposeResult:
         """Lay out the plan, the progress and what was noticed."""
-        yield TitleBar(self.path.name)
+        yield TitleBar(self.label)
         with VerticalScroll(id="plan"):
-            yield Static(f"Opening {self.path.name} …", id="title", markup=False)
+            yield Static(f"Opening {self.label} …", id="title", markup=False)
             yield Static(id="facts", markup=False)
             with Vertical(id="progress"):
                 yield ProgressBar(show_eta=False)
                 yield Static(id="now", markup=False)
                 yield Sparkline([], summary_function=max)
+            yield Static(id="reasons", markup=False)
             yield Static(id="notes", markup=False)
+        yield StatusBar()
         yield Footer()
 
     def on_mount(self) -> None:
@@ -109,13 +121,17 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         """Stop the reading; what was read is kept."""
         if self.running:
             self._desk.stop()
+            self._stopping = True
+            self._draw(state="◌ stopping")
             self._title("Stopping: what was read is being saved …")
 
     def action_resume(self) -> None:
         """Read, or go on reading."""
         if not self.running:
             self.query(ErrorCard).remove()
-            self._job = Prepare(self.path, self._options)
+            self._job = Prepare(self.book, self._options)
+            self._stopping = False
+            self._draw(state="◌ opening")
             self._desk.submit(self._job, self)
             self.refresh_bindings()
 
@@ -134,11 +150,12 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         await self._ended(message.error)
 
     async def _ended(self, error: CagchatError) -> None:
+        self._draw(state="■ stopped" if isinstance(error, Stopped) else "✘ failed")
         if isinstance(error, Stopped):
             self._title(error.message)
             self._note("Enter goes on from there.")
             return
-        self._title(f"{self.path.name} could not be opened.")
+        self._title(f"{self.label} could not be opened.")
         await self.query_one("#plan").mount(ErrorCard(error))
 
     def _show(self, event: PrepareEvent) -> None:
@@ -174,13 +191,11 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
 
     def _plan(self, event: Planned) -> None:
         self._was_read = True
-        self._facts = (
-            f"tokens    {event.n_tokens:,}\n"
-            f"model     {event.model}\n"
-            f"context   {event.n_context:,} tokens, KV cache {event.kv_type}"
-        )
+        self._facts = "\n".join(plan(event))
         self._title(f"Reading {event.title}")
+        self._draw(state="◐ reading", model=event.model)
         self.query_one("#facts", Static).update(self._facts)
+        self.query_one("#reasons", Static).update("\n".join(f"· {clean(reason)}" for reason in event.reasons))
 
     def _progress(self, event: Reading) -> None:
         self.add_class("-reading")
@@ -191,14 +206,48 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
             self._speeds.append((event.position - self._at) / (event.elapsed_s - self._at_s))
             self.query_one(Sparkline).data = list(self._speeds)
         self._at, self._at_s = event.position, event.elapsed_s
-        self._name_terminal(f"{share:.0f} % {self.path.name}")
+        if not self._stopping:
+            self._draw(state=f"◐ reading {share:.0f} %")
+        self._name_terminal(f"{share:.0f} % {self.label}")
 
     def _title(self, text: str) -> None:
         self.query_one("#title", Static).update(text)
 
+    def _draw(self, **changes: Any) -> None:
+        bar = self.query_one(StatusBar)
+        bar.figures = replace(bar.figures, **changes)
+
     def _note(self, text: str) -> None:
         notes = self.query_one("#notes", Static)
         notes.update(f"{notes.content}\n{text}".lstrip("\n"))
+
+
+def plan(event: Planned) -> list[str]:
+    """Return what is about to be done, a line for each thing that is known."""
+    lines = [
+        f"tokens    {event.n_tokens:,}",
+        f"model     {event.model}",
+        f"context   {event.n_context:,} tokens, KV cache {event.kv_type}",
+    ]
+    if event.memory_bytes:
+        lines.append(f"memory    {size(event.memory_bytes)}")
+    if event.disk_bytes:
+        lines.append(f"disk      {size(event.disk_bytes)}")
+    if event.estimated_s is not None:
+        lines.append(f"time      {about(event.estimated_s)}")
+    return lines
+
+
+def about(seconds: float) -> str:
+    """Return an estimate no finer than it can be: about 40 seconds, about 12 minutes, about 2 h 10 min."""
+    if seconds < 55:
+        tens = max(10, round(seconds / 10) * 10)
+        return f"about {tens} seconds"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return "about a minute" if minutes <= 1 else f"about {minutes} minutes"
+    hours, rest = divmod(round(minutes / 10) * 10, 60)
+    return f"about {hours} h {rest:02d} min"
 
 
 def now(event: Reading) -> str:

@@ -144,7 +144,7 @@ def test_missing_book_names_the_nearest(cagchat: Terminal, book: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "is empty"), (b"  \n \n", "no text"), (bytes(range(256)) * 8, "not text"), (b"%PDF-1.7 ", "a PDF")],
+    [(b"", "is empty"), (b"  \n \n", "no text"), (bytes(range(256)) * 8, "not text"), (b"%PDF-1.7 ", "is damaged")],
     ids=["empty", "blank", "binary", "pdf"],
 )
 def test_unusable_book(content: bytes, said: str, cagchat: Terminal, tmp_path: Path) -> None:

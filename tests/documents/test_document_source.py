@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from cagchat.documents.source import read
+from cagchat.documents.source import File, Source, read, read_stdin
 from cagchat.errors import BookError
 
 
@@ -89,6 +90,16 @@ def test_a_file_past_the_bound_is_refused(tmp_path: Path) -> None:
     assert refusal(path).message == f"{path} is larger than 1 MiB, which no book is."
 
 
+def test_two_gigabytes_of_one_line_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size is looked at before the content is read."""
+    path = tmp_path / "line.txt"
+    path.touch()
+    os.truncate(path, 2 << 30)
+    monkeypatch.delattr(Path, "open")
+    with pytest.raises(BookError, match="larger than 256 MiB"):
+        read(path)
+
+
 def test_a_name_with_a_nul_is_refused() -> None:
     """A name that no file can have is an error of the book, not a traceback."""
     assert "is not a file name" in refusal(Path("bo\0ok.txt")).message
@@ -111,3 +122,62 @@ def test_an_unreadable_file_is_refused(
     error = refusal(path)
     assert sentence in error.message
     assert error.hint
+
+
+def test_stdin_is_read_to_its_end() -> None:
+    """Everything that was sent is the book."""
+    assert read_stdin(io.BytesIO(b"one\ntwo")) == b"one\ntwo"
+
+
+def test_an_empty_stdin_is_refused() -> None:
+    """Nothing that was sent is no book."""
+    with pytest.raises(BookError, match="Nothing came through stdin"):
+        read_stdin(io.BytesIO())
+
+
+def test_an_endless_stdin_is_refused() -> None:
+    """No more is read than the bound and one byte."""
+    stream = io.BytesIO(b"x" * (3 << 20))
+    with pytest.raises(BookError, match="stdin is larger than 1 MiB"):
+        read_stdin(stream, max_bytes=1 << 20)
+    assert stream.tell() == (1 << 20) + 1
+
+
+def test_a_renamed_copy_has_the_same_fingerprint() -> None:
+    """A single file is known by its bytes."""
+    first, second = (Source(name, (File(name, b"text"),)) for name in ("/a/one.txt", "/b/two.TXT"))
+    assert first.fingerprint() == second.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Source("x", (File("a.txt", b"text!"), File("b.txt", b"more")), "Title"),
+        Source("x", (File("a.md", b"text"), File("b.txt", b"more")), "Title"),
+        Source("x", (File("c.txt", b"text"), File("b.txt", b"more")), "Title"),
+        Source("x", (File("b.txt", b"more"), File("a.txt", b"text")), "Title"),
+        Source("x", (File("a.txt", b"textmore"), File("b.txt", b"")), "Title"),
+        Source("x", (File("a.txt", b"text"), File("b.txt", b"more")), "Another"),
+        Source("x", (File("a.txt", b"text"),)),
+        Source("x", (File("a.md", b"text"),)),
+    ],
+)
+def test_what_parsing_depends_on_changes_the_fingerprint(other: Source) -> None:
+    """Bytes, names, order and title of several files each make another book."""
+    book = Source("x", (File("a.txt", b"text"), File("b.txt", b"more")), "Title")
+    assert other.fingerprint() != book.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("/a/tower.txt", "/a/tower.txt"), ("/a/b c.txt:/a/d.txt", "'/a/b c.txt' /a/d.txt"), ("-", "'The Tower'")],
+)
+def test_a_book_says_how_to_name_it_again(name: str, words: str) -> None:
+    """A command line gets the paths, or the title of what came through stdin."""
+    assert Source(name, (File("x", b"x"),)).again("The Tower") == words
+
+
+def test_a_book_has_a_label_before_it_is_parsed() -> None:
+    """Several files have their title, one file its name."""
+    files = (File("/a/tower.txt", b"x"),)
+    assert (Source("x", files).label, Source("x", files * 2, "Towers").label) == ("tower.txt", "Towers")
