@@ -1,74 +1,51 @@
-"""Draw the README's picture: the real `cagchat demo`, as a terminal shows it.
+"""Draw the README's pictures: the real `cagchat demo`, and the real terminal app with answers from a script.
 
-    python screenshots/make.py [--fake] [--out FOLDER]
+    python screenshots/make.py [--fake] [--out FOLDER] [NAME ...]
 
-Runs the demonstration in a folder of its own, so that it reads the story anew, and writes demo.svg.
+Writes one SVG a picture. That of the demo is of a real run, with this machine's times; those of the app use the engine
+without a model on a clock of its own, so that they are the same wherever they are drawn.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import os
-import re
-import subprocess
-import sys
-import tempfile
+import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
-WIDTH = 100
-PROOF = re.compile(r"\bfirst token\b")
-SIZES = re.compile(r"[\d,]+ (?:tokens reused|book tokens read|evaluated)|restored .+? in [\d.]+ m?s")
-FONT = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)  # rich links a web font; ours must not need the network
-TERMINAL_ID = re.compile(r"terminal-\d+")
+DEMO = "demo"
 
 
 def main() -> None:
-    """Run the demonstration and draw what it printed."""
-    parser = argparse.ArgumentParser(description="Draw the README's picture from a real run of `cagchat demo`.")
-    parser.add_argument("--fake", action="store_true", help="use the engine without a model")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write demo.svg")
+    """Draw what is named, everything when nothing is."""
+    forget_surroundings()
+    from demo import draw, run_demo
+    from screens import SCREENS  # Textual looks at the environment while it is imported
+
+    known = [DEMO, *SCREENS]
+    parser = argparse.ArgumentParser(description="Draw the README's pictures.")
+    parser.add_argument("--fake", action="store_true", help="use the engine without a model for the demo too")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write the pictures")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these pictures: {', '.join(known)}")
     args = parser.parse_args()
-    output = run_demo(["--fake"] if args.fake else [])
+    if unknown := set(args.names) - set(known):
+        parser.error(f"no picture is called {', '.join(sorted(unknown))}")
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "demo.svg").write_text(draw("$ cagchat demo\n" + output), encoding="utf-8")
+    for name in args.names or known:
+        if name == DEMO:
+            svg = draw("$ cagchat demo\n" + run_demo(["--fake"] if args.fake else []))
+        else:
+            svg = SCREENS[name].draw()
+        (args.out / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
-def run_demo(options: list[str]) -> str:
-    """Return what the demonstration prints, both streams in the order in which they appear on a terminal."""
-    with tempfile.TemporaryDirectory() as home:
-        done = subprocess.run(
-            [sys.executable, "-m", "cagchat", "demo", *options],
-            env={**os.environ, "CAGCHAT_HOME": home, "PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    return done.stdout
-
-
-def draw(output: str) -> str:
-    """Return an SVG of a terminal with this output; proof lines stand out, progress is shortened to its last line."""
-    console = Console(width=WIDTH, record=True, file=io.StringIO(), force_terminal=True)
-    lines = output.splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if line.startswith("  ") and following.startswith("  "):
-            continue
-        text = Text(line)
-        if line.startswith(("> ", "$ ")):
-            text.stylize("bold cyan")
-        elif PROOF.search(line):
-            text.stylize("dim")
-            text.highlight_regex(SIZES, "bold green not dim")
-        elif line.startswith("  "):
-            text.stylize("yellow")
-        console.print(text)
-    svg = console.export_svg(title="cagchat", clear=True)
-    return FONT.sub("", TERMINAL_ID.sub("terminal", svg))
+def forget_surroundings() -> None:
+    """Set aside what could change a picture from outside: colours, Textual's own settings, the time zone."""
+    for name in list(os.environ):
+        if name == "NO_COLOR" or name.startswith("TEXTUAL"):
+            del os.environ[name]
+    os.environ["TZ"] = "UTC"
+    time.tzset()
 
 
 if __name__ == "__main__":

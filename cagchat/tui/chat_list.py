@@ -47,6 +47,7 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
         width: 28;
         border-right: vkey $panel;
         Input { border: none; height: 1; padding: 0 1; background: $panel; }
+        OptionList:focus { border: none; }
         OptionList { height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
     }
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,13 +17,13 @@ from textual.widgets import Footer, Static
 
 from cagchat.errors import CagchatError, Stopped
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Restored, Thinking
-from cagchat.files import write_bytes
 from cagchat.opened import OpenBook
 from cagchat.proof import duration, recorded, size
-from cagchat.sessions.export import to_json, to_markdown
-from cagchat.sessions.session import Session
+from cagchat.sessions.session import Session, Turn
 from cagchat.sessions.store import Sessions
+from cagchat.tui.chat_file import Suffix, write_chat
 from cagchat.tui.chat_list import ChatList, Row
+from cagchat.tui.chat_search import find_chats
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.editor import edited
@@ -33,23 +32,25 @@ from cagchat.tui.jobs import Answering, Ask, Edit, Load, Regenerate
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.remembered import Remembered
+from cagchat.tui.remembered import MAX_DRAFT, Remembered
 from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
+from cagchat.tui.speed import Speed
 from cagchat.tui.status_bar import Figures, StatusBar
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.transcript import Transcript
 from cagchat.tui.turn_view import TurnView
 
-MEMORY_EVERY_S = 2.0
 FLUSH_EVERY_S = 0.1
-HITS = 200  # turns that a search looks at, over all books
-
-Memory = Callable[[], tuple[int, int] | None]
 
 
 class ChatScreen(Screen[None]):
     """Shows one chat at a time; the desk answers."""
 
+    HELP = """\
+## A chat about the book
+
+**Enter** asks, **Esc** stops an answer and keeps it. The palette (**ctrl+p**) has everything that can be done here.
+"""
     CSS_PATH = "chat_screen.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -77,13 +78,13 @@ class ChatScreen(Screen[None]):
         session: Session | None,
         *,
         remembered: Remembered,
-        memory: Memory = lambda: None,
         timer: Callable[[], float] = time.perf_counter,
-        folder: Path | None = None,
+        folder: Path,
+        edit: Callable[[str], str] = edited,
     ) -> None:
         """Chat about `book`, going on with `session`; `remembered` knows where the book is read.
 
-        Exports go to `folder`, the current one if None.
+        Exports go to `folder`. `edit` lets the reader write in another program, and may raise `CagchatError`.
         """
         super().__init__()
         self.book = book
@@ -93,15 +94,14 @@ class ChatScreen(Screen[None]):
         self._sessions = sessions
         self._remembered = remembered
         self._digest = book.manifest.book.digest
-        self._memory = memory
         self._timer = timer
         self._folder = folder
+        self._edit = edit
         self._job: Answering | None = None
         self._live: TurnView | None = None
         self._question = ""
         self._stopping = False
-        self._counted = 0
-        self._first_at: float | None = None
+        self._speed = Speed(timer)
         manifest = book.manifest
         self._figures = Figures(
             state="● ready", book=book.n_tokens, context=book.settings.n_context, model=manifest.model_name
@@ -126,8 +126,8 @@ class ChatScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Show the chat that is continued and wait for a question."""
         self.prompt.focus()
-        self._look_at_memory()
-        self.set_interval(MEMORY_EVERY_S, self._look_at_memory)
+        if draft := self._remembered.place(self._digest).draft:
+            self.prompt.write(draft)
         self.set_interval(FLUSH_EVERY_S, self._desk.flush)
         if self.session is not None:
             self._desk.submit(Load(self.session), self)
@@ -162,18 +162,12 @@ class ChatScreen(Screen[None]):
         return True
 
     def _find(self, query: str) -> Sequence[Row]:
-        """Return the chats about this book whose title or words fit."""
-        chats = self._sessions.list(self._digest)
-        if not query:
-            return [Row(chat) for chat in chats]
-        hits = self._sessions.search(query, HITS, marks=("", ""))
-        passages = {hit.session.id: hit.snippet for hit in reversed(hits)}
-        folded = query.casefold()
-        return [
-            Row(chat, " ".join(passages.get(chat.id, "").split()))
-            for chat in chats
-            if chat.id in passages or folded in chat.title.casefold()
-        ]
+        """Return the chats about this book that fit; a refusal is told, and finds none."""
+        try:
+            return find_chats(self._sessions, self._digest, query)
+        except CagchatError as error:
+            self.notify(error.hint, title=error.message, severity="error", markup=False)
+            return []
 
     def _chosen_view(self) -> Shown | None:
         """Return the turn that has the focus, else the last one."""
@@ -197,13 +191,29 @@ class ChatScreen(Screen[None]):
 
     async def action_again(self) -> None:
         """Answer the last question anew."""
-        if not self.busy and self.transcript.turns:
-            last = self.transcript.turns[-1]
-            await self._ask(Regenerate(), last.question, last.number)
+        if self.transcript.turns:
+            await self._again(self.transcript.turns[-1])
+
+    async def _again(self, turn: Shown) -> None:
+        if self.busy:
+            self.notify("Still answering; Esc stops it.", markup=False)
+        else:
+            await self._ask(Regenerate(turn.number), turn.question, turn.number)
+
+    async def on_turn_view_wanted(self, message: TurnView.Wanted) -> None:
+        """Do what was clicked below an answer."""
+        message.stop()
+        match message.what:
+            case "again":
+                await self._again(message.shown)
+            case "edit":
+                self._edit_question(message.shown)
+            case "copy":
+                self._copy(message.shown)
 
     async def _ask(self, job: Answering, question: str, number: int | None) -> None:
         self._job, self._question, self._stopping = job, question, False
-        self._counted, self._first_at = 0, None
+        self._speed = Speed(self._timer)
         self._draw(state="◐ thinking", speed=0.0)
         if number is not None:
             await self.transcript.cut(number)
@@ -255,7 +265,7 @@ class ChatScreen(Screen[None]):
         self.refresh_bindings()
 
     async def _failed(self, error: CagchatError) -> None:
-        turns = self._sessions.turns(self.session.id) if self.session else []
+        turns, _ = self._recorded_turns()
         if self._live is not None and turns and turns[-1].number == self._live.shown.number:
             shown = of_turn(turns[-1])
             self.transcript.settle(shown)
@@ -266,6 +276,13 @@ class ChatScreen(Screen[None]):
                 self.prompt.write(self._question)
         if not isinstance(error, Stopped):
             await self.transcript.add(ErrorCard(error))
+
+    def _recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
+        """Return the record of the chat that is open; none, and why, when it cannot be read."""
+        try:
+            return self._sessions.turns(self.session.id) if self.session else [], None
+        except CagchatError as error:
+            return [], error
 
     def action_stop(self) -> None:
         """Stop the answer and keep it. Where nothing runs, leave what lies over the chat; never clear, never quit."""
@@ -279,14 +296,7 @@ class ChatScreen(Screen[None]):
         self.prompt.focus()
 
     def _count(self, n_tokens: int, state: str) -> None:
-        now = self._timer()
-        if self._first_at is None:
-            self._first_at = now
-        else:
-            self._counted += n_tokens
-        elapsed = now - self._first_at
-        speed = self._counted / elapsed if elapsed > 0 else 0.0
-        self._draw(state="◌ stopping" if self._stopping else state, speed=speed)
+        self._draw(state="◌ stopping" if self._stopping else state, speed=self._speed.count(n_tokens))
 
     # -- earlier questions and answers -----------------------------------------------------------------------------
 
@@ -301,6 +311,9 @@ class ChatScreen(Screen[None]):
         else:
             before = [turn for turn in turns if self.editing is None or turn.number < self.editing]
             chosen = before[-1] if before else turns[-1]
+        self._edit_question(chosen)
+
+    def _edit_question(self, chosen: Shown) -> None:
         self.editing = chosen.number
         self.prompt.border_title = f"instead of question {chosen.number} (Esc: a new one)"
         self.prompt.write(chosen.question)
@@ -314,14 +327,22 @@ class ChatScreen(Screen[None]):
         """Copy the answer that has the focus, or the last one, as the model wrote it."""
         shown = self._chosen_view()
         if shown is not None:
-            self.app.copy_to_clipboard(shown.answer)
-            self.notify(f"Copied answer {shown.number}: {len(shown.answer):,} characters.", markup=False)
+            self._copy(shown)
+
+    def _copy(self, shown: Shown) -> None:
+        self.app.copy_to_clipboard(shown.answer)
+        self.notify(f"Copied answer {shown.number}: {len(shown.answer):,} characters.", markup=False)
+
+    def action_copy_text(self) -> None:
+        """Copy what was selected with the mouse, and say so."""
+        super().action_copy_text()
+        self.notify(f"Copied {len(self.app.clipboard):,} characters.", markup=False)
 
     async def on_prompt_editor_wanted(self) -> None:
         """Hand the terminal to the reader's editor and take the question back."""
         try:
             with self.app.suspend():
-                text = edited(self.prompt.text)
+                text = self._edit(self.prompt.text)
         except SuspendNotSupported:
             self.notify("This terminal cannot be lent to an editor.", severity="warning", markup=False)
         except CagchatError as error:
@@ -346,7 +367,7 @@ class ChatScreen(Screen[None]):
 
     async def _show_session(self) -> None:
         """Show the turns of the session that is open now."""
-        turns = self._sessions.turns(self.session.id) if self.session else []
+        turns, error = self._recorded_turns()
         self.prompt.remember([turn.question for turn in turns])
         proof = recorded(turns[-1].proof) if turns else None
         self._draw(
@@ -355,6 +376,8 @@ class ChatScreen(Screen[None]):
             speed=proof.tokens_per_s if proof else 0.0,
         )
         await self.transcript.show([of_turn(turn) for turn in turns])
+        if error is not None:
+            await self.transcript.add(ErrorCard(error))
         if self.session is None:
             self.chats.forget_current()
         else:
@@ -471,6 +494,10 @@ class ChatScreen(Screen[None]):
         self._note_place(bookmarks=message.bookmarks)
         self._remembered.save()
 
+    def on_text_area_changed(self) -> None:
+        """Note what is being written: who leaves finds it in the prompt the next time."""
+        self._note_place(draft=self.prompt.text[:MAX_DRAFT])
+
     def _note_place(self, **changes: Any) -> None:
         self._remembered.remember(self._digest, replace(self._remembered.place(self._digest), **changes))
 
@@ -482,19 +509,12 @@ class ChatScreen(Screen[None]):
         """Write the chat as JSON."""
         await self._export("json")
 
-    async def _export(self, suffix: str) -> None:
+    async def _export(self, suffix: Suffix) -> None:
         if self.session is None:
             self.notify("There is nothing to export yet.", markup=False)
             return
-        session = self.session
-        path = (self._folder or Path.cwd()) / f"chat-{session.id}.{suffix}"
         try:
-            turns = self._sessions.turns(session.id)
-            if suffix == "md":
-                text = to_markdown(session, turns)
-            else:
-                text = json.dumps(to_json(session, turns), ensure_ascii=False, indent=2) + "\n"
-            write_bytes(path, text.encode())
+            path = write_chat(self._sessions, self.session, self._folder, suffix)
         except CagchatError as error:
             await self.transcript.add(ErrorCard(error))
         else:
@@ -502,9 +522,6 @@ class ChatScreen(Screen[None]):
 
     async def _notice(self, text: str) -> None:
         await self.transcript.add(Static(text, classes="notice", markup=False))
-
-    def _look_at_memory(self) -> None:
-        self._draw(memory=self._memory())
 
     def _draw(self, **changes: Any) -> None:
         self._figures = replace(self._figures, **changes)

@@ -23,8 +23,13 @@ BOX = """
 class AskText(ModalScreen[str | None]):
     """Asks for a line of text; None when it was left with Esc."""
 
+    HELP = """\
+## A line of text
+
+**Enter** takes it, **Esc** leaves everything as it is.
+"""
     DEFAULT_CSS = f"AskText {{ {BOX} }}"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Cancel", id="text.cancel")]
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()
@@ -36,20 +41,33 @@ class AskText(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._title, markup=False)
             yield Input(self._text)
+            with Horizontal():
+                yield Button("OK", id="ok", variant="primary")
+                yield Button("Cancel", id="cancel")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the text."""
         event.stop()
         self.dismiss(event.value)
 
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the text, or leave it."""
+        event.stop()
+        self.dismiss(self.query_one(Input).value if event.button.id == "ok" else None)
+
 
 class Confirm(ModalScreen[bool | None]):
     """Asks whether to do it; the answer that changes nothing has the focus."""
 
+    HELP = """\
+## Are you sure?
+
+**y** does it; **n** and **Esc** leave everything as it is.
+"""
     DEFAULT_CSS = f"Confirm {{ {BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,n", "dismiss(False)", "No"),
-        Binding("y", "dismiss(True)", "Yes"),
+        Binding("escape,n", "dismiss(False)", "No", id="confirm.no"),
+        Binding("y", "dismiss(True)", "Yes", id="confirm.yes"),
     ]
 
     def __init__(self, question: str, yes: str) -> None:

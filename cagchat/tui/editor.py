@@ -11,14 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cagchat.errors import UsageError
+from cagchat.files import storage_errors
 
 USUAL = ("nano", "vi")  # where neither VISUAL nor EDITOR is set
 
 
 def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the text as it was left by the editor. Raises `UsageError` when there is none, or when it fails."""
+    """Return the text as it was left by the editor.
+
+    Raises `UsageError` when there is none, or when it fails, and `StorageError` when the text cannot be handed over.
+    """
     command = editor(environ)
-    with tempfile.TemporaryDirectory() as folder:  # readable by its owner only
+    place = Path(tempfile.gettempdir())
+    with storage_errors(place / "question.md"), tempfile.TemporaryDirectory() as folder:  # readable by its owner only
         path = Path(folder) / "question.md"
         path.write_text(text, encoding="utf-8")
         try:
@@ -35,7 +40,11 @@ def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
 def editor(environ: Mapping[str, str]) -> list[str]:
     """Return the editor's command: VISUAL, EDITOR, or a usual one that is installed."""
     for name in ("VISUAL", "EDITOR"):
-        if words := shlex.split(environ.get(name, "")):
+        try:
+            words = shlex.split(environ.get(name, ""))
+        except ValueError as error:
+            raise UsageError(f"{name} is {environ[name]!r}: {error}.", "Close its quotation marks.") from error
+        if words:
             return words
     for name in USUAL:
         if shutil.which(name):

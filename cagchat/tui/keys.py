@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from cagchat.errors import ConfigError
 
-KEY = re.compile(r"(?:(?:ctrl|alt|shift|super|meta)\+)*(?:[a-z0-9_]+|[^\s,])")
+MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
+NAMED = {key.value for key in Keys} | {name.lower() for name in KEY_NAME_REPLACEMENTS.values()}
 
 
 def read_keys(path: Path, ids: Iterable[str]) -> dict[str, str]:
@@ -38,9 +40,23 @@ def checked(name: str, value: object, known: list[str], path: Path) -> str:
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
         raise ConfigError(f"{path}: there is no action {name}.", hint)
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
-    if not parts or not all(KEY.fullmatch(part) for part in parts):
+    if not parts or not all(map(is_key, parts)):
         raise ConfigError(f"{path}: {name} = {value!r} is no key.", 'Write "ctrl+r" or "f5", several with commas.')
     return ",".join(parts)
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text names a key, with or without modifiers: f5, ctrl+r, question_mark, ?."""
+    *modifiers, key = text.split("+") if text != "+" else ["+"]
+    if not MODIFIERS.issuperset(modifiers) or not key or any(letter.isspace() for letter in key):
+        return False
+    if len(key) == 1 or key in NAMED:
+        return True
+    try:
+        unicodedata.lookup(key.replace("_", " ").upper())
+    except KeyError:
+        return False
+    return True
 
 
 def binding_ids(*nodes: type[DOMNode]) -> set[str]:

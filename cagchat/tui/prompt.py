@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 ASK = "ask about the book"
+SEND = "[@click=send]send[/]"
 
 
 class Prompt(TextArea):
@@ -37,6 +38,8 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
         max-height: 8;
         border: round $border-blurred;
         border-title-color: $warning;
+        border-subtitle-color: $text-muted;
+        link-color: $text-muted; link-style: none; link-background: transparent;
         padding: 0 1;
         background: transparent;
         &:focus { border: round $border; background: transparent; }
@@ -55,6 +58,7 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
 
     def __init__(self) -> None:
         super().__init__(placeholder=ASK, highlight_cursor_line=False, id="prompt")
+        self.border_subtitle = SEND
         self._history: list[str] = []
         self._at = 0
         self._draft = ""

@@ -1,437 +1,32 @@
-"""The book itself beside the chat: its text from any place, contents, find, bookmarks, and passages that are lit.
-
-Of a long book only the rows around the place are wrapped at once; the rest follows in pieces, between the keys.
-"""
+"""The book itself beside the chat: its text from any place, contents, find, bookmarks, and passages that are lit."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import unicodedata
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from bisect import bisect_right
 from typing import ClassVar, Literal, Self
 
-from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
 from textual import events
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Size
 from textual.message import Message
-from textual.screen import ModalScreen
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from cagchat.documents.document import Document, Section
+from cagchat.tui.book_text import MEASURE, BookText
+from cagchat.tui.finding import Folding, Hits, find
+from cagchat.tui.places import clamped, full_titles, goal, place_line
+from cagchat.tui.rows import one_row
 
-MEASURE = 76  # longer rows are hard to read
-GUTTER = 2  # cells before the text, for marks
-LEAST_WIDTH = 8
-WINDOW = 20_000  # characters at either side of the place that are wrapped at once
-STEP = 100_000  # characters that are wrapped or folded between two keys
-SEAM_REACH = 4_000
-PROSE_WIDTH = 50  # lines of prose that came wrapped are at least this long
-PROSE_SLACK = 6
-MAX_HITS = 20_000
+STEP = 100_000  # characters that are folded between two keys
 MAX_JUMPS = 50
 EXCERPT = 60
 
-PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
-# Characters that are not known to take one cell: East Asian ones take two, combining ones none.
-UNEVEN = re.compile(
-    "[^\t\n -~\xa0-\u02ff\u0370-\u0482\u048a-\u0589\u1e00-\u1fff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]"
-)
-# What a terminal would obey instead of showing it, and line ends inside a row.
-SHOWN = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
-PLAIN_QUOTES = {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-"}
-PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)\s*%?")
-
 Listing = Literal["contents", "bookmarks"]
 Asking = Literal["find", "go"]
-
-
-# -- rows --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How `text[start:end]` falls into rows of `width` cells: the offsets at which they begin."""
-
-    width: int
-    start: int
-    end: int
-    rows: array[int]
-
-    def row_at(self, offset: int) -> int:
-        """Return the number of the row that holds an offset, or of the one nearest to it."""
-        return max(0, bisect_right(self.rows, offset) - 1)
-
-    def span(self, row: int) -> tuple[int, int]:
-        """Return where a row begins and ends, the white space after it included."""
-        return self.rows[row], self.rows[row + 1] if row + 1 < len(self.rows) else self.end
-
-
-def lay_out(text: str, width: int, start: int, end: int) -> array[int]:
-    """Return the offsets at which the rows of `text[start:end]` begin; there is always one.
-
-    Prose that came in lines is filled anew; verse, tables and lists keep their lines. However many blank lines stand
-    between paragraphs, one is shown.
-    """
-    rows = array("q")
-    filled = re.compile(rf"(?s:.{{1,{width}}}(?=\s|\Z)\s*|.{{{width}}})")
-    last = end
-    for found in PARAGRAPH.finditer(text, start, end):
-        first, after = found.span()
-        if first - last > 1:
-            rows.append(last + 1)
-        for piece in pieces(text, first, after):
-            if UNEVEN.search(text, *piece):
-                rows.extend(uneven_rows(text, width, *piece))
-            else:
-                rows.extend(match.start() for match in filled.finditer(text, *piece))
-        last = after
-    if end - last > 1:
-        rows.append(last + 1)
-    return rows or array("q", [start])
-
-
-def pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Return the parts of a paragraph that begin on a row of their own: all of it when it is prose, else its lines."""
-    lines = text[start:end].split("\n")
-    if is_prose(lines):
-        yield start, end
-        return
-    for line in lines:
-        yield start, start + len(line)
-        start += len(line) + 1
-
-
-def is_prose(lines: Sequence[str]) -> bool:
-    """Tell whether lines are a text that was wrapped: each is so long that the next one's first word had no room."""
-    longest = max(map(len, lines))
-    if len(lines) > 1 and (longest < PROSE_WIDTH or any(line[:1].isspace() for line in lines)):
-        return False
-    return all(len(line) + len(after.split(maxsplit=1)[0]) + PROSE_SLACK >= longest for line, after in pairwise(lines))
-
-
-def uneven_rows(text: str, width: int, start: int, end: int) -> Iterator[int]:
-    """Return where rows begin in a text whose characters take zero to two cells."""
-    yield start
-    room, gap = width, start
-    for offset in range(start, end):
-        character = text[offset]
-        cells = 1 if character.isspace() else cell_len(character)
-        if cells > room and not character.isspace():
-            start = gap if gap > start else offset
-            yield start
-            room = width - cell_len(text[start:offset].translate(SHOWN))
-        room -= cells
-        if character.isspace():
-            gap = offset + 1
-
-
-def seam(text: str, offset: int) -> int:
-    """Return a place near `offset` at which a layout can begin or end: between paragraphs if there is such a place."""
-    if offset <= 0:
-        return 0
-    if offset >= len(text):
-        return len(text)
-    lowest = max(0, offset - SEAM_REACH)
-    found = text.rfind("\n\n", lowest, offset)
-    if found < 0:
-        return text.rfind("\n", lowest, offset) + 1 or offset
-    found += 2
-    while found < len(text) and text[found] == "\n":
-        found += 1
-    return found
-
-
-# -- finding -----------------------------------------------------------------------------------------------------------
-
-
-class Folding(dict[int, str]):
-    """Maps characters to what they are compared by: no case, no accents, plain quotes; each to one character."""
-
-    def __missing__(self, code: int) -> str:
-        self[code] = folded = folded_character(chr(code))
-        return folded
-
-
-def folded_character(character: str) -> str:
-    """Return a character as it is compared; one that would become several stays, so that offsets do."""
-    if character.isspace():
-        return " "
-    character = PLAIN_QUOTES.get(character, character)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c)).casefold()
-    return plain if len(plain) == 1 else character
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Where something was found, in order; `complete` is False when there is more than is kept."""
-
-    starts: Sequence[int] = ()
-    ends: Sequence[int] = ()
-    complete: bool = True
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def between(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Return those that reach into a range: number, start, end."""
-        for number in range(bisect_right(self.ends, start), bisect_left(self.starts, end)):
-            yield number, self.starts[number], self.ends[number]
-
-    def first_from(self, offset: int) -> int:
-        """Return the number of the first one from an offset on; after the last one comes the first."""
-        return bisect_left(self.starts, offset) % max(1, len(self.starts))
-
-
-def find(folded: str, query: str, near: int) -> Hits:
-    """Find a query in a folded text, the nearest after `near` first when there are too many; spaces match line ends."""
-    words = query.translate(Folding()).split()
-    if not words:
-        return Hits()
-    pattern = re.compile(r"\s+".join(map(re.escape, words)))
-    found: list[tuple[int, int]] = []
-    for start, end in ((near, len(folded)), (0, near)):
-        for match in pattern.finditer(folded, start, end):
-            if len(found) == MAX_HITS:
-                break
-            found.append(match.span())
-    found.sort()
-    return Hits([start for start, _ in found], [end for _, end in found], len(found) < MAX_HITS)
-
-
-# -- places ------------------------------------------------------------------------------------------------------------
-
-
-def full_titles(sections: Sequence[Section]) -> tuple[str, ...]:
-    """Return each section's title after those of the sections it stands in."""
-    names: list[str] = []
-    above: list[Section] = []
-    for section in sections:
-        above = [outer for outer in above if outer.level < section.level] if section.level else []
-        above.append(section)
-        names.append(", ".join(outer.title for outer in above if outer.title))
-    return tuple(names)
-
-
-def place_line(full: str, short: str, share: float, width: int) -> str:
-    """Return where a reader is, in `width` characters: the full title, the short one, or what fits of that."""
-    end = f"{share:.1f} %"
-    for title in (full, short):
-        if title and len(title) + 3 + len(end) <= width:
-            return f"{title} · {end}"
-    room = width - len(end) - 4
-    return f"{short[:room]}… · {end}" if short and room > 0 else end[: max(0, width)]
-
-
-def goal(text: str, titles: Sequence[str], sections: Sequence[Section], length: int, here: int) -> int | None:
-    """Return the offset that a reader means: a percentage, or words of a title (the next one after `here`)."""
-    number = PERCENT.fullmatch(text.strip())
-    if number:
-        share = float(number[1].replace(",", "."))
-        return round(share / 100 * length) if share <= 100 else None
-    folding = Folding()
-    words = re.findall(r"\w+", text.translate(folding))
-    known = [title.translate(folding) for title in titles]
-    whole = [i for i, title in enumerate(known) if words and set(words) <= set(re.findall(r"\w+", title))]
-    partly = [i for i, title in enumerate(known) if words and all(word in title for word in words)]
-    starts = [sections[i].start for i in whole or partly]
-    return next((start for start in starts if start > here), starts[0] if starts else None)
-
-
-# -- widgets -----------------------------------------------------------------------------------------------------------
-
-
-class BookText(ScrollView, can_focus=True):
-    """Rows of the book's text. It knows where it stands in characters, so that another width changes nothing."""
-
-    ALLOW_SELECT = False
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "book-text--heading",
-        "book-text--lit",
-        "book-text--hit",
-        "book-text--current",
-    }
-
-    DEFAULT_CSS = """
-    BookText {
-        height: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; background: transparent;
-        & .book-text--heading { text-style: bold; }
-        & .book-text--lit { text-style: bold; background: $accent 25%; }
-        & .book-text--hit { text-style: underline; background: $warning 25%; }
-        & .book-text--current { text-style: bold reverse; }
-    }
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "rows(-1)", "Row up", show=False, id="reader.up"),
-        Binding("down,j", "rows(1)", "Row down", show=False, id="reader.down"),
-        Binding("pageup", "pages(-1)", "Page up", show=False, id="reader.page_up"),
-        Binding("pagedown,space", "pages(1)", "Page down", show=False, id="reader.page_down"),
-        Binding("home", "edge(False)", "Beginning", show=False, id="reader.home"),
-        Binding("end", "edge(True)", "End", show=False, id="reader.end"),
-    ]
-
-    class Moved(Message):
-        """Another offset is at the top."""
-
-    class Laid(Message):
-        """All of the book is in rows."""
-
-    def __init__(self, document: Document, position: int, bookmarks: Sequence[int]) -> None:
-        super().__init__()
-        self._text = document.text
-        self._headings = {section.start for section in document.sections if section.level}
-        self._layout: Layout | None = None
-        self._placing = False
-        self.position = clamped(position, len(self._text))
-        self.bookmarks = sorted(bookmarks)
-        self.hits = Hits()
-        self.current = 0
-        self.lit = (0, 0)
-
-    @property
-    def laid(self) -> bool:
-        """Whether all of the book is in rows for the present width."""
-        return self._layout is not None and self._layout.end - self._layout.start == len(self._text)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Wrap anew for another width, and stay where the reader is."""
-        width = min(MEASURE, max(LEAST_WIDTH, self.scrollable_content_region.width - GUTTER))
-        if self._layout is None or self._layout.width != width:
-            self._lay_out_near(self.position, width)
-        self._stand_at(self.position)
-
-    def on_unmount(self) -> None:
-        """Let go of the rows."""
-        self._layout = None
-
-    def _lay_out_near(self, offset: int, width: int) -> None:
-        start, end = seam(self._text, offset - WINDOW), seam(self._text, offset + WINDOW)
-        self._take(Layout(width, start, end, lay_out(self._text, width, start, end)))
-        if self.laid:
-            self.post_message(self.Laid())
-        else:
-            self.run_worker(self._lay_out_all(width), exclusive=True, group="layout")
-
-    async def _lay_out_all(self, width: int) -> None:
-        rows, start, length = array("q"), 0, len(self._text)
-        while start < length:
-            end = seam(self._text, start + STEP)
-            rows.extend(lay_out(self._text, width, start, end))
-            start = end
-            await asyncio.sleep(0)
-        if self._layout is not None and self._layout.width == width:
-            self._take(Layout(width, 0, length, rows))
-            self._stand_at(self.position)
-            self.post_message(self.Laid())
-
-    def _take(self, layout: Layout) -> None:
-        self._layout = layout
-        self.virtual_size = Size(layout.width + GUTTER, len(layout.rows))
-        self.refresh()
-
-    def _stand_at(self, offset: int, rows_above: int = 0) -> None:
-        """Scroll without a word to anybody; at the end of the book the place can be below the first row."""
-        layout = self._layout
-        if layout is None:
-            self.position = offset
-            return
-        row = max(0, layout.row_at(offset) - rows_above)
-        self.position = layout.rows[row] if rows_above else offset
-        self._placing = True
-        self.scroll_target_y = self.scroll_y = row
-        self._placing = False
-
-    def go_to(self, offset: int, rows_above: int = 0) -> None:
-        """Show an offset on the first row, or so many rows below it."""
-        offset = clamped(offset, len(self._text))
-        layout = self._layout
-        if layout is not None and not layout.start <= offset < layout.end and not self.laid:
-            self._lay_out_near(offset, layout.width)
-        self._stand_at(offset, rows_above)
-        self.post_message(self.Moved())
-
-    def shows(self, start: int, end: int) -> bool:
-        """Tell whether a passage is on the screen, its beginning and its end."""
-        first, after = self.on_screen()
-        return first <= start and end <= after
-
-    def on_screen(self) -> tuple[int, int]:
-        """Return the offsets between which the screen is."""
-        if self._layout is None:
-            return self.position, self.position
-        top = self.scroll_offset.y
-        bottom = min(top + max(1, self.scrollable_content_region.height), len(self._layout.rows)) - 1
-        return self._layout.span(min(top, bottom))[0], self._layout.span(bottom)[1]
-
-    def first_row(self) -> tuple[int, int]:
-        """Return where the row begins and ends at which the reader is; after a blank row it is the next one."""
-        layout = self._layout
-        if layout is None:
-            return self.position, self.position + 1
-        row = layout.row_at(self.position)
-        start, end = layout.span(row)
-        blank = self._text[start:end].isspace() and row + 1 < len(layout.rows)
-        return layout.span(row + 1) if blank else (start, end)
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow the reader's own scrolling."""
-        super().watch_scroll_y(old_value, new_value)
-        if not self._placing and self._layout is not None and round(old_value) != round(new_value):
-            self.position = self._layout.rows[min(round(new_value), len(self._layout.rows) - 1)]
-            self.post_message(self.Moved())
-
-    def action_rows(self, count: int) -> None:
-        """Scroll by rows."""
-        self.scroll_to(y=self.scroll_offset.y + count, animate=False)
-
-    def action_pages(self, count: int) -> None:
-        """Scroll by screens, of which a row is seen again."""
-        self.action_rows(count * max(1, self.scrollable_content_region.height - 1))
-
-    def action_edge(self, end: bool) -> None:
-        """Go to the beginning or the end of the book."""
-        self.go_to(len(self._text) if end else 0)
-
-    def render_line(self, y: int) -> Strip:
-        """Render one row: the mark beside it, then its text with what is lit and found in it."""
-        row, width, base = y + self.scroll_offset.y, self.size.width, self.rich_style
-        layout = self._layout
-        if layout is None or row >= len(layout.rows):
-            return Strip.blank(width, base)
-        start, end = layout.span(row)
-        shown = Text(self._text[start:end].rstrip().translate(SHOWN), end="")
-        stop = start + len(shown)
-        if start in self._headings:
-            shown.stylize(self._style("heading"))
-        lit = max(start, self.lit[0]) < min(stop, self.lit[1])
-        if lit:
-            shown.stylize(self._style("lit"), max(0, self.lit[0] - start), self.lit[1] - start)
-        for number, first, after in self.hits.between(start, stop):
-            name = "current" if number == self.current else "hit"
-            shown.stylize(self._style(name), max(0, first - start), after - start)
-        marked = bisect_left(self.bookmarks, start) < bisect_left(self.bookmarks, end)
-        mark = "◆" if marked else "▌" if lit else " "
-        segments = [Segment(f"{mark:<{GUTTER}}"), *shown.render(self.app.console)]
-        return Strip(Segment.apply_style(segments, base)).adjust_cell_length(width, base)
-
-    def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"book-text--{name}")
 
 
 class ReaderPane(Widget):
@@ -443,7 +38,8 @@ class ReaderPane(Widget):
     HELP = """\
 ## The book
 
-Arrows, **Page up**, **Page down**, **Home** and **End** move in it, and so does the mouse wheel.
+Arrows, **Page up**, **Page down**, **Home** and **End** move in it, and so does the mouse wheel. What is
+selected with the mouse, **ctrl+c** copies as it stands in the book.
 
 - **t** table of contents, **g** go to a percentage or a chapter
 - **/** find; **n** and **N** go to the next and the previous place
@@ -615,6 +211,12 @@ Arrows, **Page up**, **Page down**, **Home** and **End** move in it, and so does
         event.stop()
         self._place.update(self.place)
         self.post_message(self.PositionChanged(self, self.position))
+
+    def on_click(self, event: events.Click) -> None:
+        """Show the contents, or the text again, when the title line is clicked."""
+        if self._place.region.contains_point(event.screen_offset):
+            event.stop()
+            self.action_list("contents")
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the title line to another width."""
@@ -793,47 +395,3 @@ Arrows, **Page up**, **Page down**, **Home** and **End** move in it, and so does
         self._book.hits = Hits()
         self._query = ""
         self._say("")
-
-
-class ReaderScreen(ModalScreen[int]):
-    """The pane on a screen of its own, for terminals too narrow for two; its result is the position."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "Back to the chat", id="reader.leave")]
-
-    def __init__(
-        self,
-        document: Document,
-        *,
-        position: int = 0,
-        bookmarks: tuple[int, ...] = (),
-        passage: tuple[int, int] | None = None,
-    ) -> None:
-        """`passage` is the offset and the length of what to light."""
-        super().__init__()
-        self.pane = ReaderPane(document, position=position, bookmarks=bookmarks)
-        self._passage = passage
-
-    def compose(self) -> ComposeResult:
-        """Lay out the pane and the keys."""
-        yield self.pane
-        yield Footer()
-
-    def on_mount(self) -> None:
-        """Light the passage once there are rows to scroll."""
-        self.pane.focus()
-        if self._passage is not None:
-            self.call_after_refresh(self.pane.show, *self._passage)
-
-    def action_leave(self) -> None:
-        """Go back, with the position."""
-        self.dismiss(self.pane.position)
-
-
-def clamped(offset: int, length: int) -> int:
-    """Return an offset inside a text of this length."""
-    return max(0, min(offset, length - 1))
-
-
-def one_row(text: str) -> str:
-    """Return a text on one row, without what a terminal would obey."""
-    return " ".join(text.translate(SHOWN).split())

@@ -20,16 +20,18 @@ from cagchat.locations import Locations
 FILE_NAME = "ui.json"
 MAX_BOOKS = 500
 MAX_BOOKMARKS = 200  # a book
-MAX_BYTES = 4_000_000  # more than all of that takes: a larger file is not ours
+MAX_DRAFT = 4000  # characters of a question that was not sent
+MAX_BYTES = 32_000_000  # more than all of that takes: a larger file is not ours
 MAX_OFFSET = 2**40
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the reader of a book was, and the bookmarks in order; offsets in characters."""
+    """Where the reader of a book was and the bookmarks in order, in characters; and a question that was not sent."""
 
     position: int = 0
     bookmarks: tuple[int, ...] = ()
+    draft: str = ""
 
 
 class Remembered:
@@ -90,7 +92,7 @@ class Remembered:
         found = self.read()
         places = {d: place for d, place in places_in(found).items() if d not in self._places} | self._places
         kept = list(places.items())[-MAX_BOOKS:]
-        books = {d: {"position": p.position, "bookmarks": sorted(p.bookmarks)[:MAX_BOOKMARKS]} for d, p in kept}
+        books = {digest: sheet(place) for digest, place in kept}
         if not self._write({**found, "books": books}):
             return False
         self._places = {}
@@ -104,17 +106,24 @@ class Remembered:
         return False
 
 
+def sheet(place: Place) -> dict[str, object]:
+    """Return a place as it is written."""
+    marks = sorted(place.bookmarks)[:MAX_BOOKMARKS]
+    written: dict[str, object] = {"position": place.position, "bookmarks": marks}
+    return {**written, "draft": place.draft[:MAX_DRAFT]} if place.draft else written
+
+
 def places_in(found: Mapping[str, object]) -> dict[str, Place]:
     """Return the places that the file's content describes; what is no place is left out."""
     books = found.get("books")
     if not isinstance(books, dict):
         return {}
     places = {}
-    for digest, sheet in books.items():
-        if isinstance(sheet, dict) and is_offset(position := sheet.get("position")):
-            marks = sheet.get("bookmarks")
+    for digest, found_sheet in books.items():
+        if isinstance(found_sheet, dict) and is_offset(position := found_sheet.get("position")):
+            marks, draft = found_sheet.get("bookmarks"), found_sheet.get("draft")
             kept = sorted({mark for mark in marks if is_offset(mark)}) if isinstance(marks, list) else []
-            places[digest] = Place(position, tuple(kept))
+            places[digest] = Place(position, tuple(kept), draft[:MAX_DRAFT] if isinstance(draft, str) else "")
     return places
 
 

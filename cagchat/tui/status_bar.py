@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from textual import events
 from textual.app import RenderResult
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from cagchat.proof import size
+from cagchat.tui.load import memory_text, percent_text
+
+if TYPE_CHECKING:
+    from cagchat.hardware.meter import Load
 
 GAP = "   "
-BAR_CELLS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Field:
 
     text: str
     worth: int
+    gap: str = GAP  # before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,6 @@ class Figures:
     proof: str = ""
     speed: float = 0.0
     model: str = ""
-    memory: tuple[int, int] | None = None
 
 
 class StatusBar(Widget):
@@ -46,25 +50,34 @@ class StatusBar(Widget):
     """
 
     figures: reactive[Figures] = reactive(Figures())
+    load: reactive[Load | None] = reactive(None)
 
     def render(self) -> RenderResult:
         """Return the line for the width there is."""
-        return Content(line(fields(self.figures), self.content_size.width))
+        return Content(line(fields(self.figures, self.load), self.content_size.width))
+
+    async def on_click(self, event: events.Click) -> None:
+        """Stop what runs, as Esc does."""
+        event.stop()
+        await self.run_action("screen.stop")
 
 
-def fields(figures: Figures) -> list[Field]:
+def fields(figures: Figures, load: Load | None = None) -> list[Field]:
     """Return the fields in the order in which they stand."""
     found = [Field(figures.state, 0)]
     if figures.context:
         full = f"book {short(figures.book)} + chat {short(figures.chat)} / {short(figures.context)}"
-        found.append(Field(full, 4))
+        found.append(Field(full, 5))
     if figures.proof:
         found.append(Field(figures.proof, 0))
     if figures.speed:
-        found.append(Field(f"{figures.speed:,.0f} tok/s", 2))
-    if figures.memory is not None:
-        used, total = figures.memory
-        found.append(Field(f"RAM {bar(used / total)} {used / 1e9:.1f}/{size(total)}", 3))
+        found.append(Field(f"{figures.speed:,.0f} tok/s", 3))
+    if load is not None:
+        memory, percent = memory_text(load), percent_text(load)
+        if memory:
+            found.append(Field(memory, 4))
+        if percent:
+            found.append(Field(percent, 2, gap=" " if memory else GAP))
     if figures.model:
         found.append(Field(figures.model, 1))
     return found
@@ -73,12 +86,17 @@ def fields(figures: Figures) -> list[Field]:
 def line(given: Sequence[Field], width: int) -> str:
     """Return the fields that fit, the least worth ones left out; what must be shown is cut at the end."""
     kept = list(given)
-    while len(GAP.join(field.text for field in kept)) > width:
+    while len(joined(kept)) > width:
         droppable = [field for field in kept if field.worth]
         if not droppable:
             break
         kept.remove(min(droppable, key=lambda field: field.worth))
-    return GAP.join(field.text for field in kept)[:width]
+    return joined(kept)[:width]
+
+
+def joined(given: Sequence[Field]) -> str:
+    """Return the fields on one line."""
+    return "".join(f"{field.gap}{field.text}" for field in given)[len(GAP) :]
 
 
 def short(count: int) -> str:
@@ -88,9 +106,3 @@ def short(count: int) -> str:
     if count < 99_950:
         return f"{count / 1e3:.1f}k"
     return f"{count / 1e3:.0f}k" if count < 999_500 else f"{count / 1e6:.2f}M"
-
-
-def bar(share: float) -> str:
-    """Return a bar of a few cells."""
-    full = min(BAR_CELLS, max(0, round(BAR_CELLS * share)))
-    return "▓" * full + "░" * (BAR_CELLS - full)

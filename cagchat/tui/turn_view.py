@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Collapsible, Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Collapsible, Static
 
+from cagchat.tui.answer_text import AnswerText
 from cagchat.tui.shown import Shown, clean
+
+LINKS = "[@click=want('again')]again[/]  [@click=want('edit')]edit[/]  [@click=want('copy')]copy[/]"
+
+Wish = Literal["again", "edit", "copy"]
+
+
+class TurnActions(Static):
+    """What can be done with a turn by a click; the keys for it are the screen's."""
+
+    DEFAULT_CSS = """
+    TurnActions {
+        height: 1; width: auto; link-color: $text-muted; link-style: none; link-background: transparent;
+        link-style-hover: underline; link-color-hover: $text; link-background-hover: transparent;
+    }
+    """
+
+    class Wanted(Message):
+        """One of the actions was clicked."""
+
+        def __init__(self, what: Wish) -> None:
+            super().__init__()
+            self.what = what
+
+    def __init__(self) -> None:
+        super().__init__(LINKS)
+
+    def action_want(self, what: Wish) -> None:
+        """Say which was clicked."""
+        self.post_message(self.Wanted(what))
 
 
 class TurnView(Vertical, can_focus=True):
@@ -29,7 +60,6 @@ counted by the engine.
         border-left: blank;
         &:focus { border-left: outer $accent; }
         .question { text-style: bold; color: $accent; }
-        Markdown.answer { padding: 0; margin: 0; background: transparent; }
         Collapsible { border: none; padding: 0; margin: 0; background: transparent; }
         CollapsibleTitle { padding: 0; color: $text-muted; }
         .thinking { color: $text-muted; }
@@ -41,10 +71,17 @@ counted by the engine.
     class Grew(Message):
         """The turn takes another number of lines."""
 
+    class Wanted(Message):
+        """Something is to be done with the turn."""
+
+        def __init__(self, what: Wish, shown: Shown) -> None:
+            super().__init__()
+            self.what = what
+            self.shown = shown
+
     def __init__(self, shown: Shown) -> None:
         super().__init__()
         self.shown = shown
-        self._stream: MarkdownStream | None = None
         self._thoughts: list[str] = []
         self._n_thoughts = 0
 
@@ -53,11 +90,13 @@ counted by the engine.
         yield Static(f"❯ {self.shown.question}", classes="question", markup=False)
         if self.shown.thinking:
             yield self._folded(self.shown.thinking, "Thought")
-        yield Markdown(self.shown.answer, classes="answer", open_links=False)
+        yield AnswerText(self.shown.answer)
         if self.shown.remark:
             yield Static(self.shown.remark, classes="remark", markup=False)
         if self.shown.proof:
             yield Static(self.shown.proof, classes="proof", markup=False)
+        if self.shown.proof or self.shown.remark:
+            yield TurnActions()
 
     async def add_thinking(self, text: str, n_tokens: int) -> None:
         """Take a fragment of what is thought; it is drawn when unfolded."""
@@ -70,17 +109,12 @@ counted by the engine.
 
     async def add_answer(self, text: str) -> None:
         """Take a fragment of the answer."""
-        if self._stream is None:  # opened here because a stream that was never written to cannot be stopped
-            self._stream = Markdown.get_stream(self.answer)
-        await self._stream.write(clean(text))
+        await self.answer.add(clean(text))
 
     async def finish(self, shown: Shown) -> None:
-        """Show the turn as it ended. The whole answer is parsed once more: a stream draws some tables differently."""
+        """Show the turn as it ended."""
         self.shown = shown
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
-        await self.answer.update(shown.answer)
+        await self.answer.settle(shown.answer)
         for folded in self.query(Collapsible):
             self._thoughts = [shown.thinking]
             folded.title = "Thought"
@@ -88,11 +122,22 @@ counted by the engine.
         for kind, text in (("remark", shown.remark), ("proof", shown.proof)):
             if text:
                 await self.mount(Static(text, classes=kind, markup=False))
+        await self.mount(TurnActions())
+
+    def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
+        """Say for which turn it is."""
+        message.stop()
+        self.post_message(self.Wanted(message.what, self.shown))
+
+    def lay_out_between(self, top: int, bottom: int) -> None:
+        """Lay out what of the answer is between two rows of the screen."""
+        for answer in self.query(AnswerText):
+            answer.lay_out_between(top, bottom)
 
     @property
-    def answer(self) -> Markdown:
+    def answer(self) -> AnswerText:
         """The widget that shows the answer."""
-        return self.query_one("Markdown.answer", Markdown)
+        return self.query_one(AnswerText)
 
     def on_resize(self) -> None:
         """Say that the turn takes another number of lines."""

@@ -17,6 +17,7 @@ from cagchat.engine.backend import Backend, FakeBackend
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import Sampling
 from cagchat.files import private_folder
+from cagchat.hardware.meter import Load
 from cagchat.library import Library
 from cagchat.locations import Locations
 from cagchat.sessions.store import Sessions
@@ -136,6 +137,16 @@ def run(
 
     asyncio.run(go())
     return app
+
+
+class FixedMeter:
+    """A meter of a machine on which nothing changes."""
+
+    def read(self) -> Load:
+        return Load("RAM", 6_000_000_000, 16_000_000_000)
+
+    def close(self) -> None:
+        pass
 
 
 class Gate:

@@ -21,21 +21,12 @@ from textual.widgets import Input, OptionList
 from cagchat.errors import StorageError
 from cagchat.sessions.session import Session
 from cagchat.states.store import StateFolder, States
-from cagchat.tui.library_screen import (
-    BookChosen,
-    BookTable,
-    Fact,
-    Filter,
-    LibraryScreen,
-    OpenFile,
-    ReadingWanted,
-    completions,
-    cut,
-    fitting,
-    look_around,
-    matching,
-    read_shelf,
-)
+from cagchat.tui.book_table import BookTable, Filter
+from cagchat.tui.found import Fact, look_around
+from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
+from cagchat.tui.open_file import OpenFile, completions
+from cagchat.tui.shelf import read_shelf
+from cagchat.tui.shelf_columns import cut, fitting, matching
 from tests.reading_cases import SETTINGS, chapters, library_of, locations, opening, write_book
 from tests.tui.pilot import shows, text_of, wait_until
 

@@ -18,22 +18,12 @@ from textual.widgets import OptionList
 
 from cagchat import documents
 from cagchat.documents import Document, Section
-from cagchat.tui.reader import (
-    MAX_HITS,
-    SHOWN,
-    BookText,
-    Folding,
-    Layout,
-    ReaderPane,
-    ReaderScreen,
-    find,
-    full_titles,
-    goal,
-    is_prose,
-    lay_out,
-    place_line,
-    seam,
-)
+from cagchat.tui.book_text import BookText
+from cagchat.tui.finding import MAX_HITS, Folding, find
+from cagchat.tui.places import full_titles, goal, place_line
+from cagchat.tui.reader import ReaderPane
+from cagchat.tui.reader_screen import ReaderScreen
+from cagchat.tui.rows import SHOWN, Layout, is_prose, lay_out, seam
 from tests.tui.pilot import shows, text_of, wait_until
 
 NOVEL = Path(__file__).parents[3] / "shared" / "books" / "war_and_peace.txt"

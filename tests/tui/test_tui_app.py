@@ -11,6 +11,7 @@ from textual.widgets import HelpPanel
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder
 from cagchat.tui.chat_screen import ChatScreen
+from cagchat.tui.keys import is_key
 from cagchat.tui.library_screen import BookChosen, LibraryScreen
 from cagchat.tui.reader import ReaderPane
 from cagchat.tui.remembered import Remembered
@@ -108,6 +109,9 @@ def test_keys_can_be_changed(tmp_path: Path) -> None:
         ('[keys]\n"chat.agian" = "f9"\n', "chat.agian"),
         ('[keys]\n"chat.again" = 9\n', "chat.again = 9"),
         ('[keys]\n"chat.again" = "not a key"\n', "not a key"),
+        ('[keys]\n"chat.again" = "ctrl+bananas"\n', "ctrl+bananas"),
+        ('[keys]\n"chat.again" = "control+r"\n', "control+r"),
+        ('[keys]\n"chat.again" = "f99"\n', "f99"),
         ("keys = 3\n", "something other than"),
         ("[keys\n", "cannot be used"),
     ],
@@ -121,6 +125,14 @@ def test_wrong_keys_are_refused_at_the_start(tmp_path: Path, text: str, said: st
     assert str(path) in refused.value.message
     assert said in refused.value.message
     assert refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "key", ["f5", "ctrl+r", "shift+f1", "?", "question_mark", "+", "pageup", "é", "ctrl+shift+left"]
+)
+def test_keys_that_there_are_are_taken(key: str) -> None:
+    """Letters, signs, named keys and all of them with modifiers can be bound."""
+    assert is_key(key)
 
 
 def test_a_misspelt_action_is_told_the_nearest(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cagchat.sessions.session import Turn
 from cagchat.tui.chat_list import ChatList
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.transcript import FIRST_MOUNTED
 from tests.reading_cases import Watched
 from tests.tui.pilot import ANSWERS, NARROW, Desktop, Gate, ask, chat_of, idle, run, shows, text_of, wait_until
 
@@ -382,3 +384,29 @@ def test_at_60_columns_the_chats_lie_over_the_transcript(tmp_path: Path) -> None
         assert max(map(len, text_of(pilot).splitlines())) <= NARROW[0]
 
     run(Desktop(tmp_path), drive, size=NARROW)
+
+
+def test_a_chat_of_two_thousand_messages_opens_windowed(tmp_path: Path) -> None:
+    """Of a thousand recorded questions and answers a few are mounted, and all can be reached."""
+    desktop = Desktop(tmp_path)
+
+    async def begin(pilot: Pilot[None]) -> None:
+        await ask(pilot, LANTERNS)
+
+    run(desktop, begin)
+    (session,) = desktop.sessions.list()
+    with sqlite3.connect(desktop.sessions.path) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(turns)") if row[1] not in ("row", "number")]
+        names = ", ".join(columns)
+        count = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+        database.execute(f"{count} INSERT INTO turns (number, {names}) SELECT i, {names} FROM n, turns")
+
+    async def look(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await wait_until(pilot, lambda: chat.transcript.follows, "the end")
+        assert len(chat.transcript.turns) == 1000
+        assert len(chat.transcript.views) <= FIRST_MOUNTED
+        assert len(list(chat.walk_children())) < 250
+        assert chat.transcript.views[-1].shown.number == 1000
+
+    run(desktop, look, choose=lambda book: session)

@@ -33,7 +33,8 @@ from cagchat.engine.protocol import (
 from cagchat.errors import EngineDied
 from cagchat.tui.dialogs import Confirm
 from cagchat.tui.error_card import ErrorCard
-from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, Gate, ask, chat_of, run, shows, wait_until
+from cagchat.tui.status_bar import StatusBar
+from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, FixedMeter, Gate, ask, chat_of, run, shows, wait_until
 
 PICTURES = Path(__file__).parent / "pictures"
 WRITE = os.environ.get("CAGCHAT_PICTURES") == "write"
@@ -219,11 +220,13 @@ def test_the_screen_is_the_picture(tmp_path: Path, name: str, drive: Drive, size
         await drive(pilot, gate)
         for field in (*pilot.app.screen.query(Input), *pilot.app.screen.query(TextArea)):
             field.cursor_blink = False
+        bars = pilot.app.screen.query(StatusBar)
+        await wait_until(pilot, lambda: all(bar.load is not None for bar in bars), "what the meter says")
         await settled(pilot)
         drawn.append(picture(pilot))
         gate.release()
 
-    run(desktop, draw, size=size, timer=lambda: 0.0, memory=lambda: (6_000_000_000, 16_000_000_000))
+    run(desktop, draw, size=size, timer=lambda: 0.0, open_meter=FixedMeter)
     path = PICTURES / f"{name}.svg"
     if WRITE:
         PICTURES.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from textual.widgets import ProgressBar, Sparkline
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
+from cagchat.events import Planned
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.library_screen import LibraryScreen
-from cagchat.tui.preparing_screen import PreparingScreen
-from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, Gate, chat_of, run, shows, text_of, wait_until
+from cagchat.tui.preparing_screen import PreparingScreen, about, plan
+from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, FixedMeter, Gate, chat_of, run, shows, text_of, wait_until
 
 
 def held(home: Path) -> tuple[Desktop, Gate]:
@@ -39,6 +41,71 @@ def test_the_plan_and_the_progress_are_shown(tmp_path: Path, size: tuple[int, in
         await chat_of(pilot)
 
     run(desktop, drive, size=size)
+
+
+def test_the_title_shows_the_percentage_and_the_bell_rings_at_the_end(tmp_path: Path) -> None:
+    """The terminal's title follows the reading and names the book at its end, when the bell rings once."""
+    desktop, gate = held(tmp_path)
+    app = desktop.app()
+    titles: list[str] = []
+    rung: list[bool] = []
+    app.name_terminal = titles.append  # type: ignore[method-assign,assignment]  # a test has no terminal to name
+    app.bell = lambda: rung.append(True)  # type: ignore[method-assign]  # nor one that rings
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, shows(pilot, "320 / 986 tokens"), "progress")
+        assert titles[-1] == "32 % lanterns.txt"
+        assert not rung
+        gate.release()
+        await chat_of(pilot)
+
+    run(desktop, drive, running=app)
+    assert titles[-1] == "Lanterns"
+    assert rung == [True]
+
+
+def test_the_plan_says_what_is_known() -> None:
+    """Memory, disk and time have a line each when they are known, and none when they are not."""
+    known = Planned("Lanterns", 986, 17408, "fake", "f16")
+    assert [text.split()[0] for text in plan(known)] == ["tokens", "model", "context"]
+    more = replace(known, memory_bytes=1_200_000_000, disk_bytes=75_000_000, estimated_s=720.0)
+    assert plan(more)[3:] == ["memory    1.2 GB", "disk      75 MB", "time      about 12 minutes"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "about 10 seconds"),
+        (41, "about 40 seconds"),
+        (58, "about a minute"),
+        (719, "about 12 minutes"),
+        (3599, "about 1 h 00 min"),
+        (7900, "about 2 h 10 min"),
+    ],
+)
+def test_an_estimate_is_no_finer_than_it_can_be(seconds: float, text: str) -> None:
+    """Seconds are told in tens, then minutes, then tens of minutes."""
+    assert about(seconds) == text
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_the_plan_is_on_the_screen_before_the_wait(tmp_path: Path, size: tuple[int, int]) -> None:
+    """All of the plan and its reasons can be seen while the book is read, the memory used now too."""
+    desktop, gate = held(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, shows(pilot, "320 / 986 tokens"), "progress")
+        event = Planned("Lanterns", 986, 17408, "fake", "q8_0", 1_200_000_000, 75_000_000, 720.0, ("It fits.",))
+        preparing = pilot.app.screen
+        assert isinstance(preparing, PreparingScreen)
+        preparing._show(event)
+        for text in ("1.2 GB", "75 MB", "about 12 minutes", "RAM ▓▓▓░░░░░ 6.0/16 GB"):
+            await wait_until(pilot, shows(pilot, text), text)
+        preparing.query_one("#plan").scroll_end(animate=False)
+        await wait_until(pilot, shows(pilot, "· It fits."), "the reason")
+        gate.release()
+
+    run(desktop, drive, size=size, open_meter=FixedMeter)
 
 
 def test_esc_stops_the_reading_and_enter_goes_on(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from cagchat.hardware.meter import Load
 from cagchat.proof import Proof
+from cagchat.tui.load import bar, memory_text, percent_text
 from cagchat.tui.shown import brief
-from cagchat.tui.status_bar import GAP, Figures, bar, fields, line, short
+from cagchat.tui.status_bar import GAP, Figures, fields, line, short
 from cagchat.tui.title_bar import between
 
 FIGURES = Figures(
@@ -17,8 +19,8 @@ FIGURES = Figures(
     proof="✔ 212,034 reused, 41 read",
     speed=38.2,
     model="Some-Model-35B",
-    memory=(20_900_000_000, 24_000_000_000),
 )
+GPU = Load("VRAM", 20_900_000_000, 24_000_000_000, percent=87)
 
 
 def proof(**changes: object) -> Proof:
@@ -30,30 +32,49 @@ def proof(**changes: object) -> Proof:
 
 def test_all_is_shown_where_there_is_room() -> None:
     """A wide terminal shows state, context, proof, speed, memory and model."""
-    assert line(fields(FIGURES), 200) == GAP.join(
+    assert line(fields(FIGURES, GPU), 200) == GAP.join(
         (
             "● ready",
             "book 212k + chat 3.1k / 262k",
             "✔ 212,034 reused, 41 read",
             "38 tok/s",
-            "RAM ▓▓▓▓▓▓▓░ 20.9/24.0 GB",
+            "VRAM ▓▓▓▓▓▓▓░ 20.9/24 GB 87 %",
             "Some-Model-35B",
         )
     )
 
 
 def test_fields_are_dropped_by_priority() -> None:
-    """As the terminal gets narrower the model goes first, then the load, then the memory, never the proof."""
-    marks = ("Some-Model", "tok/s", "RAM", "book", "reused")
+    """As the terminal gets narrower the model goes first, then load and speed, then the memory, never the proof."""
+    marks = ("Some-Model", "87 %", "tok/s", "VRAM", "book", "reused")
     last = {}
     for width in range(160, 34, -1):
-        shown = line(fields(FIGURES), width)
+        shown = line(fields(FIGURES, GPU), width)
         assert len(shown) <= width
         for mark in marks:
             if mark in shown:
                 last[mark] = width
-    assert list(last) == sorted(marks, key=lambda mark: marks.index(mark)) or set(last) == set(marks)
-    assert last["Some-Model"] > last["tok/s"] > last["RAM"] > last["book"] > last["reused"] == 35
+    widths = [last[mark] for mark in marks]
+    assert widths == sorted(set(widths), reverse=True)
+    assert last["reused"] == 35
+
+
+@pytest.mark.parametrize(
+    ("load", "memory", "percent"),
+    [
+        (GPU, "VRAM ▓▓▓▓▓▓▓░ 20.9/24 GB", "87 %"),
+        (Load("RAM", 3_100_000_000, 16_000_000_000), "RAM ▓▓░░░░░░ 3.1/16 GB", ""),
+        (Load("VRAM", 0, 0, percent=0), "", "0 %"),
+        (Load("RAM", 0, 0), "", ""),
+        (Load("VRAM", 120_000_000_000, 144_000_000_000), "VRAM ▓▓▓▓▓▓▓░ 120/144 GB", ""),
+    ],
+)
+def test_memory_and_load_are_said_as_far_as_they_are_known(load: Load, memory: str, percent: str) -> None:
+    """A bar, the figures in GB and the GPU's load; what the system does not say is left out."""
+    assert (memory_text(load), percent_text(load)) == (memory, percent)
+    assert line(fields(Figures("● ready"), load), 80) == GAP.join(
+        filter(None, ("● ready", f"{memory} {percent}".strip()))
+    )
 
 
 @pytest.mark.parametrize(

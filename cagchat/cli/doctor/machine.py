@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cagchat.cli.doctor.finding import Finding
 
 if TYPE_CHECKING:
-    from cagchat.engine.fastpath import Verdict
     from cagchat.engine.bindings import System
+    from cagchat.engine.fastpath import Verdict
     from cagchat.hardware.detect import Hardware
     from cagchat.hardware.gpu import Gpu
     from cagchat.settings import Settings

@@ -1,0 +1,138 @@
+"""Leaving in the middle of anything: at once, with everything kept, and a line that says how to go on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from cagchat.engine.backend import FakeBackend, Notify
+from cagchat.engine.fake import FakeEngine, FakeScript
+from cagchat.engine.protocol import Blob, Engine, EngineSettings, Transfer
+from cagchat.tui.desk import LEAVE_S
+from cagchat.tui.dialogs import AskText, Confirm
+from cagchat.tui.preparing_screen import PreparingScreen
+from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, wait_until
+
+LANTERNS = "How many lanterns were there?"
+
+
+async def left(pilot: Pilot[None]) -> None:
+    """Press the key to leave and wait for the end of the screen."""
+    await pilot.press("ctrl+q")
+    await wait_until(pilot, lambda: not pilot.app.is_running, "the end")
+
+
+def test_leaving_waits_less_than_a_second_for_the_desk() -> None:
+    """What leaving waits for at most, whatever the engine does, leaves room in a second for the rest."""
+    assert LEAVE_S < 0.8
+
+
+@pytest.mark.parametrize(("key", "dialog"), [("f9", AskText), ("f8", Confirm)])
+def test_leaving_in_a_dialog_changes_nothing(tmp_path: Path, key: str, dialog: type[AskText | Confirm]) -> None:
+    """The key to leave works in a dialog too; what was asked there is not done."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, LANTERNS)
+        await pilot.press(key)
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, dialog), "a dialog")
+        await left(pilot)
+
+    app = run(desktop, drive)
+    (session,) = desktop.sessions.list()
+    assert session.title == LANTERNS
+    assert app.farewell().endswith(f"--session {session.id}")
+
+
+class SlowRestore(FakeBackend):
+    """Makes engines that wait at the beginning of a restore."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeScript(answers=ANSWERS))
+        self.restoring = threading.Event()
+        self.go_on = threading.Event()
+
+    def open_engine(self, settings: EngineSettings, notify: Notify) -> Engine:
+        return SlowEngine(settings, FakeScript(answers=ANSWERS), self)
+
+
+class SlowEngine(FakeEngine):
+    """An engine whose restore waits."""
+
+    def __init__(self, settings: EngineSettings, script: FakeScript, plan: SlowRestore) -> None:
+        super().__init__(settings, script)
+        self._plan = plan
+
+    def restore(self, sequence: int, path: Path, blob: Blob) -> Transfer:
+        self._plan.restoring.set()
+        self._plan.go_on.wait(DEADLINE_S)
+        return super().restore(sequence, path, blob)
+
+
+def test_leaving_in_a_restore_does_not_wait_for_it(tmp_path: Path) -> None:
+    """A book that is being restored keeps nobody; its state is as it was, and the line names the book."""
+
+    async def look(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+
+    run(Desktop(tmp_path), look)
+    backend = SlowRestore()
+    desktop = Desktop(tmp_path, backend)
+    (folder,) = desktop.library.states.all()
+    before = folder.manifest()
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, backend.restoring.is_set, "a restore")
+        assert isinstance(pilot.app.screen, PreparingScreen)
+        await left(pilot)
+
+    app = run(desktop, drive)
+    assert not backend.go_on.is_set()
+    backend.go_on.set()
+    assert app.farewell() == f'Go on with: cagchat open "{desktop.book}"'
+    assert folder.manifest().state == before.state
+
+
+def test_a_question_that_was_not_sent_is_kept(tmp_path: Path) -> None:
+    """What stood in the prompt when the app was left stands there again, and is gone once it was sent."""
+    desktop = Desktop(tmp_path)
+
+    async def write(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await pilot.press(*"half a ")
+        await left(pilot)
+
+    async def find(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert chat.prompt.text == "half a "
+        await pilot.press(*"question", "enter")
+        await wait_until(pilot, lambda: bool(chat.transcript.turns), "a question")
+        await wait_until(pilot, lambda: not chat.busy, "an answer")
+
+    async def look(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert chat.prompt.text == ""
+
+    for drive in (write, find, look):
+        run(desktop, drive)
+    assert [chat.title for chat in desktop.sessions.list()] == ["half a question"]
+
+
+def test_esc_never_leaves(tmp_path: Path) -> None:
+    """However often Esc is pressed on the chat, the app runs and what is written stays."""
+    gate = Gate()
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        chat.prompt.write("And who lit them?")
+        await pilot.press("ctrl+b", *["escape"] * 5, "ctrl+t", *["escape"] * 5)
+        await pilot.pause()
+        assert pilot.app.is_running
+        assert pilot.app.screen is chat
+        assert chat.prompt.text == "And who lit them?"
+        gate.release()
+
+    run(Desktop(tmp_path, FakeBackend(FakeScript(answers=ANSWERS), sleep=gate)), drive)
