@@ -1,108 +1,35 @@
-"""Which model and settings a book is opened with: those of its saved state, else what the plan chooses."""
+"""Which model and settings a book is read with, when it was not read before: the plan's choice, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import cast
-
-from cagchat.context import LEAST_CHAT_TOKENS, excess
+from cagchat.context import LEAST_CHAT_TOKENS, beginning, excess
 from cagchat.engine.backend import Backend
-from cagchat.engine.protocol import KvType, RopeSettings
-from cagchat.errors import BookTooLong, ModelError, StateDamaged
-from cagchat.models.facts import ModelFacts
+from cagchat.engine.protocol import RopeSettings
+from cagchat.errors import BookTooLong
 from cagchat.plan.card import Card
-from cagchat.plan.choose import BATCHES, Count, Option, Plan, choose, remarks, wish_of
+from cagchat.plan.choose import Count, Option, Plan, choose, limit, remarks, shortened, wish_of
 from cagchat.plan.run import Run
+from cagchat.prompt import Prefix
 from cagchat.settings import Settings
-from cagchat.states.manifest import Manifest
-from cagchat.states.store import StateFolder, States, slug
-
-# -- what was read before ----------------------------------------------------------------------------------------------
-
-
-def saved(
-    states: States, title: str, digest: str, settings: Settings, backend: Backend
-) -> tuple[StateFolder, Run] | None:
-    """Return the state of this book that an opening with these settings should use, and how it was read.
-
-    What the settings leave open was decided when the book was read. A whole reading comes before one of the beginning
-    only, one that is finished before one that is not. None when there is none whose model is still here.
-    """
-    wanted = backend.named_model(settings)
-    found = []
-    for folder, manifest in of_book(states, title, digest):
-        named = wanted is None or Path(manifest.model_path) == wanted
-        typed = settings.kv_type in ("auto", manifest.key.kv_type)
-        stretched = manifest.key.yarn_factor > 1
-        if named and typed and (settings.yarn or not stretched):
-            found.append((manifest.book.truncated, manifest.state is None, folder, manifest))
-    for _, _, folder, manifest in sorted(found, key=lambda item: item[:2]):
-        try:
-            model = backend.facts(Path(manifest.model_path))
-        except ModelError:
-            continue
-        return folder, placed(run_of(manifest, model), manifest.n_tokens, settings, backend)
-    return None
-
-
-def of_book(states: States, title: str, digest: str) -> Iterator[tuple[StateFolder, Manifest]]:
-    """Yield the states of a book with their manifests, the last used first.
-
-    Folders are named by the book's title; those of other names are looked at only when none of its own fits, because a
-    copy of the book under another file name may have another title.
-    """
-    folders = states.all()
-    likely = [folder for folder in folders if folder.name.startswith(slug(title))]
-    none = True
-    for group in (likely, [folder for folder in folders if folder not in likely]):
-        for folder in group:
-            try:
-                manifest = folder.manifest()
-            except StateDamaged:
-                continue
-            if manifest.book.digest == digest:
-                none = False
-                yield folder, manifest
-        if not none:
-            return
-
-
-def run_of(manifest: Manifest, model: ModelFacts) -> Run:
-    """Return how a book was read."""
-    key = manifest.key
-    rope = RopeSettings(key.yarn_factor, key.yarn_original_context)
-    return Run(model, cast(KvType, key.kv_type), rope)
-
-
-def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run:
-    """Return the run with the batch and the place of the weights that suit the memory there is now.
-
-    Without a GPU there is nothing to place, and the plan is not made: reopening is fast.
-    """
-    wish = replace(wish_of(settings), kv_type=run.kv_type)
-    machine = backend.machine(settings)
-    if machine.device_bytes:
-        # The disk holds the state already.
-        plan = choose(backend.cards(settings, run.model.path), lambda _: n_tokens, wish, replace(machine, disk_bytes=0))
-        if option := plan.chosen or plan.farthest:
-            way = option.way
-            return replace(run, batch=way.batch, gpu_layers=way.gpu_layers, experts_in_ram=way.experts_in_ram)
-    return replace(
-        run,
-        batch=wish.batch or BATCHES[0],
-        gpu_layers=wish.gpu_layers,
-        experts_in_ram=max(0, wish.experts_in_ram),
-    )
-
-
-# -- what is read now --------------------------------------------------------------------------------------------------
 
 
 def planned(count: Count, settings: Settings, backend: Backend, cards: tuple[Card, ...] = ()) -> Plan:
     """Plan a book that was not read before, with the models that are on this machine."""
     return choose(cards or backend.cards(settings), count, wish_of(settings), backend.machine(settings))
+
+
+def beginning_of(plan: Plan, settings: Settings) -> Option | None:
+    """Return the option that reads most of a book that nothing holds, with as much as it holds; None for nothing."""
+    farthest = plan.farthest
+    if farthest is None or not farthest.holds:
+        return None
+    return shortened(farthest, wish_of(settings), plan.machine)
+
+
+def cut_for(prefix: Prefix, option: Option, settings: Settings) -> Prefix:
+    """Return as much of a book's prefix as an option with its beginning reads beside the chat."""
+    cut = beginning(prefix, settings.chat_tokens, option.way.n_context)
+    return cut.cut(max(option.n_tokens, cut.n_head + cut.n_opening + 1)) if len(cut.tokens) > option.n_tokens else cut
 
 
 def run_from(option: Option, backend: Backend) -> Run:
@@ -121,18 +48,18 @@ def too_long(title: str, plan: Plan, settings: Settings, better: str) -> BookToo
     if option is None:
         return BookTooLong(f"No model that is here can read {title}.", better or "cagchat models")
     card, room = option.way.card, min(LEAST_CHAT_TOKENS, settings.chat_tokens)
-    limit = card.longest if settings.yarn else card.native
-    over = excess(option.n_tokens, settings.chat_tokens, limit)
+    longest = limit(card, wish_of(settings))
+    over = excess(option.n_tokens, settings.chat_tokens, longest)
     if over > 0:
         message = (
-            f"{title} has {option.n_tokens:,} tokens; {card.label} holds {limit:,}, of which {room:,} are kept for the "
-            f"chat: {over:,} too many."
+            f"{title} has {option.n_tokens:,} tokens; {card.label} holds {longest:,}, of which {room:,} are kept for "
+            f"the chat: {over:,} too many."
         )
         larger = f"Choose a model whose context is {option.n_tokens + room:,} or more (--model PATH)"
     else:
         message = (
-            f"{title} has {option.n_tokens:,} tokens; with {card.label} and KV {option.way.kv_type}, {option.holds:,} of "
-            f"them fit here: {option.problem}."
+            f"{title} has {option.n_tokens:,} tokens; with {card.label} and KV {option.way.kv_type}, {option.holds:,} "
+            f"of them fit here: {option.problem}."
         )
         larger = "`cagchat plan BOOK` shows everything that was considered"
     return BookTooLong(message, f"{better or larger}, or read only the beginning (--truncate).")

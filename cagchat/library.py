@@ -4,7 +4,7 @@ restore    the state is sealed and its key fits: load it, check it, prove it
 resume     a checkpoint exists: load it and go on at that token
 prefill    read the book from the start, with checkpoints and, for models that cannot be cut, boundaries
 
-Which model reads it, and how, is `cagchat.choosing`'s.
+Which model reads it, and how, is `cagchat.saved`'s for a book that was read before, `cagchat.choosing`'s otherwise.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cagchat import documents
-from cagchat.choosing import planned, reasons, run_from, saved, too_long
 from cagchat.context import beginning
 from cagchat.documents import Document, Source
 from cagchat.engine.backend import Backend
@@ -31,18 +31,20 @@ from cagchat.events import Notice, Opening, Planned, PrepareEvent, Reading, Read
 from cagchat.files import is_leftover, private_folder, write_bytes
 from cagchat.locations import Locations
 from cagchat.opened import OpenBook, restore
-from cagchat.plan.card import Card
-from cagchat.plan.choose import Option
-from cagchat.plan.rates import stretches
 from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
 from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
+from cagchat.saved import saved
 from cagchat.settings import Settings
 from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import StateFolder, States, digest_of
+
+if TYPE_CHECKING:
+    from cagchat.plan.card import Card
+    from cagchat.plan.choose import Option
 
 LOADER_VERSION = 1  # raise it when the loaders make another text of the same bytes
 
@@ -159,6 +161,8 @@ class Library:
 
     def _plan(self, job: Job) -> Generator[PrepareEvent, None, Choice]:
         """Choose a model for a book that was not read yet. Raises `BookTooLong` when none holds it."""
+        from cagchat.choosing import beginning_of, cut_for, planned, reasons, run_from, too_long
+
         words: dict[Path | None, tuple[Frame, Prefix]] = {}
 
         def count(card: Card) -> int:
@@ -167,18 +171,17 @@ class Library:
             return len(words[card.path][1].tokens)
 
         plan = planned(count, self.settings, self._backend)
-        option, why = plan.chosen, reasons(plan)
+        option = plan.chosen or (beginning_of(plan, self.settings) if job.options.truncate else None)
         if option is None:
-            if not job.options.truncate or plan.farthest is None:
-                raise too_long(job.title, plan, self.settings, self._backend.better(plan, self.settings))
-            option = plan.farthest
+            raise too_long(job.title, plan, self.settings, self._backend.better(plan, self.settings))
         if sentence := self._backend.better(plan, self.settings):
             yield Notice(sentence)
         run = run_from(option, self._backend)
         pieces, prefix = words[option.way.card.path]
-        if not option.fits:
-            prefix = beginning(prefix, self.settings.chat_tokens, option.way.n_context)
-        return Choice(self._folder(job, run, truncated=not option.fits), run, option, why, (pieces, prefix))
+        truncated = plan.chosen is None
+        if truncated:
+            prefix = cut_for(prefix, option, self.settings)
+        return Choice(self._folder(job, run, truncated=truncated), run, option, reasons(plan), (pieces, prefix))
 
     def _words(self, document: Document, card: Card) -> tuple[Frame, Prefix]:
         """Frame a document with a model's chat template and tokenise it with the model's tokenizer."""
@@ -443,6 +446,8 @@ class Library:
 
     def _timed(self, events: Iterator[PrepareEvent], run: Run) -> Iterator[PrepareEvent]:
         """Pass a reading's events on and remember how fast it was, for the next plan's minutes."""
+        from cagchat.plan.rates import stretches
+
         progress: list[tuple[int, float]] = []
         try:
             for event in events:

@@ -89,6 +89,9 @@ class Watched:
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         return self._backend.cards(settings, model)
 
+    def offloads(self, settings: Settings) -> bool:
+        return self._backend.offloads(settings)
+
     def machine(self, settings: Settings) -> Machine:
         return self._backend.machine(settings)
 

@@ -49,7 +49,7 @@ class Workbench:
     @property
     def model(self) -> Path:
         """The model's file: the one that the settings name, else the one that is always there."""
-        return resolve_model(self.settings.model, self.locations.models)
+        return resolve_model(self.settings.model, self.locations.models, user_file=self.locations.catalogue_file)
 
     @property
     def model_name(self) -> str:

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import argparse
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_engine, add_json, complete_with
+from cagchat.cli.options import add_engine, add_json, add_source
 from cagchat.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cagchat.cli.app import App
     from cagchat.engine.protocol import VocabularyReader
-    from cagchat.models.catalogue import Tier
     from cagchat.plan.card import Card
     from cagchat.plan.choose import Machine
     from cagchat.plan.planner import Planner
+    from cagchat.settings import Settings
 
 AMOUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:g|gb|gib)?\s*", re.IGNORECASE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    from cagchat.cli.completion import book_names
-
-    book = parser.add_argument("book", metavar="BOOK", help="a file, or the title of a book that has been read")
-    complete_with(book, book_names)
+    add_source(parser, several=True)
     machine = parser.add_argument_group("machine (this one when neither is given)")
     machine.add_argument("--vram", type=gigabytes, metavar="24GB", help="plan for a card sold with so much; 0 for none")
     machine.add_argument("--ram", type=gigabytes, metavar="32GB", help="plan for so much free RAM")
@@ -51,22 +47,20 @@ def gigabytes(text: str) -> float:
 def run(app: App, args: argparse.Namespace) -> int:
     """Plan the book and print the plan; exit code 1 when nothing holds the whole book."""
     from cagchat import documents
-    from cagchat.cli.books import book_path
+    from cagchat.cli.books import book_source
+    from cagchat.cli.options import unlocked
     from cagchat.cli.plan_report import Report, as_json, print_report
-    from cagchat.plan.choose import choose, wish_of
+    from cagchat.plan.choose import choose, shortened, wish_of
     from cagchat.plan.forecast import Counter, smallest_card
     from cagchat.plan.planner import Planner
     from cagchat.prompt import framed
 
     tokenizer = vocabulary(args.tokenizer)
-    document = documents.load(book_path(app, args.book))
-    planner = Planner(app.locations)
-    settings = app.settings
-    machine = planned_machine(planner, app, args)
-    tier = planner.tier(machine)
-    here = models_here(planner, app)
-    elsewhere = args.vram is not None or args.ram is not None
-    cards = candidates(planner, here, tier, named=bool(settings.model))
+    document = unlocked(partial(documents.compose, book_source(app, args.book)), args.password)
+    planner, settings = Planner(app.locations), app.settings
+    wish = wish_of(settings)
+    machine = planned_machine(planner, settings, args.vram, args.ram)
+    here = models_here(planner, settings)
     sections = [document.text[section.start : section.end] for section in document.sections]
 
     def framed_length(words: VocabularyReader, template: str) -> int:
@@ -77,19 +71,21 @@ def run(app: App, args: argparse.Namespace) -> int:
     def count(card: Card) -> int:
         return counter.tally(card).n_tokens
 
-    wish = wish_of(settings)
-    plan = choose(cards, count, wish, machine, everything=args.everything)
-    larger = None
-    if plan.chosen is None and not settings.model:
-        larger = smallest_card(lambda other: planner.listed(planner.tier(other)), count, wish, machine)
+    def cards(machine: Machine) -> tuple[Card, ...]:
+        return here if settings.model else planner.everything(here, planner.tier(machine))
+
+    plan = choose(cards(machine), count, wish, machine, everything=args.everything)
+    best = plan.chosen or plan.farthest
     report = Report(
         document=document,
         plan=plan,
-        machine=machine_words(planner, machine, elsewhere=elsewhere),
+        part=shortened(best, wish, machine) if best else None,
+        machine=machine_words(planner, machine, args.vram),
         tally=counter.tally,
-        minutes=planner.minutes,
-        larger=larger,
+        minutes=lambda option: planner.minutes(option, machine, here=args.vram is None),
+        larger=None if plan.chosen else smallest_card(cards, count, wish, machine),
         chat_tokens=wish.chat_tokens,
+        everything=args.everything,
     )
     if args.json:
         from cagchat.cli.tables import print_json
@@ -112,50 +108,40 @@ def vocabulary(name: str | None) -> Path | None:
     return path
 
 
-def planned_machine(planner: Planner, app: App, args: argparse.Namespace) -> Machine:
-    """Return the machine to plan for."""
+def planned_machine(planner: Planner, settings: Settings, vram: float | None, ram: float | None) -> Machine:
+    """Return the machine to plan for: this one, with other RAM, without its GPU, or one with another card."""
+    from dataclasses import replace
+
     from cagchat.plan.forecast import imagined
 
-    if args.vram is None and args.ram is None:
-        return planner.machine(app.settings)
-    if args.vram is None:
-        here = planner.machine(app.settings)
-        return here if here.device_bytes else imagined(0, args.ram)
-    return imagined(args.vram, args.ram or 0)
+    if vram:
+        return imagined(vram, ram or 0)
+    if vram is None:
+        return planner.machine(replace(settings, ram_gb=ram or settings.ram_gb))
+    return imagined(0, ram) if ram else planner.machine(replace(settings, gpu_layers=0))
 
 
-def models_here(planner: Planner, app: App) -> tuple[Card, ...]:
+def models_here(planner: Planner, settings: Settings) -> tuple[Card, ...]:
     """Return the models on this disk, none when there is none. Raises `ModelError` when the one named is not there."""
     from cagchat.errors import ModelError
 
     try:
-        return planner.here(app.settings)
+        return planner.here(settings)
     except ModelError:
-        if app.settings.model:
+        if settings.model:
             raise
         return ()
 
 
-def candidates(planner: Planner, here: Sequence[Card], tier: Tier | None, *, named: bool) -> tuple[Card, ...]:
-    """Return the models to choose from: the one that was named, else those here and every other of the catalogue."""
-    from cagchat.plan.planner import ordered
-
-    if named:
-        return tuple(here)
-    present = {(card.model, card.quantisation) for card in here}
-    others = [card for card in planner.listed(tier) if (card.model, card.quantisation) not in present]
-    return ordered([*here, *others], planner.catalogue(), tier)
-
-
-def machine_words(planner: Planner, machine: Machine, *, elsewhere: bool) -> str:
-    """Describe the machine that is planned for."""
+def machine_words(planner: Planner, machine: Machine, vram: float | None) -> str:
+    """Describe the machine that is planned for; `vram` as it was asked for."""
     from cagchat.cli.plan_report import gib
 
-    ram = f", {gib(machine.host_bytes)} of RAM" if machine.host_bytes else ""
-    if not elsewhere:
-        free = gib(machine.device_bytes or machine.host_bytes)
-        what = "GPU memory" if machine.device_bytes else "RAM"
-        return f"this one: {planner.device()}, {free} of {what} to use" + (ram if machine.device_bytes else "")
-    if machine.device_bytes:
-        return f"a card sold with {gib(machine.size_bytes)}, of which {gib(machine.device_bytes)} can be used{ram}"
-    return f"no GPU{ram}"
+    on_gpu = machine.device_bytes > 0
+    ram = f"{gib(machine.host_bytes)} of RAM" if machine.host_bytes else ""
+    if vram:
+        card = f"a card sold with {gib(machine.size_bytes)}, of which {gib(machine.device_bytes)} can be used"
+        return f"{card}, {ram}" if ram else card
+    memory = f"{gib(machine.device_bytes)} of GPU memory" if on_gpu else ""
+    name = "no GPU" if vram is not None else f"this one: {planner.device(gpu=on_gpu)}"
+    return ", ".join(filter(None, (name, memory, ram)))

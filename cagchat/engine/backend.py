@@ -6,31 +6,31 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cagchat.engine.child import Spare
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.fastpath import Verdicts, open_engine, record_crash
+from cagchat.engine.library import can_offload
 from cagchat.engine.process import EngineProcess, TokenizerProcess
 from cagchat.engine.protocol import BOOK, Engine, EngineSettings, VocabularyReader
 from cagchat.engine.wire import Start
 from cagchat.errors import EngineDied
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts, facts
-from cagchat.models.find import resolve_model
-from cagchat.models.shape import ModelShape
-from cagchat.plan.card import Card
-from cagchat.plan.choose import Machine, Plan
-from cagchat.plan.planner import Planner
-from cagchat.plan.rates import Estimate, Rate
 from cagchat.plan.run import Run
 from cagchat.settings import Settings
+
+if TYPE_CHECKING:
+    # Planning takes 50 ms to load, which reopening a book need not wait for.
+    from cagchat.plan.card import Card
+    from cagchat.plan.choose import Machine, Plan
+    from cagchat.plan.planner import Planner
+    from cagchat.plan.rates import Estimate, Rate
 
 Notify = Callable[[str], None]
 
 FAKE_MODEL = "fake.gguf"
-# As small as the fake is: what a plan says about it is not far from what it takes.
-FAKE_SHAPE = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, 0)
 
 
 class Backend(Protocol):
@@ -45,6 +45,10 @@ class Backend(Protocol):
 
         Raises `ModelError` when there is none.
         """
+        ...
+
+    def offloads(self, settings: Settings) -> bool:
+        """Tell whether any layer could go to a GPU, if there is one."""
         ...
 
     def machine(self, settings: Settings) -> Machine:
@@ -96,7 +100,7 @@ class LlamaBackend:
         child that the first engine may use; its owner closes it if none does.
         """
         self._spare = spare
-        self._planner = planner or Planner(locations)
+        self._planner = planner
         self._locations = locations
         self._policy = fast_kernels
         self._verdicts = Verdicts(locations.cache / "kernels.json")
@@ -109,22 +113,32 @@ class LlamaBackend:
     @property
     def planner(self) -> Planner:
         """What is known about models and machine."""
+        if self._planner is None:
+            from cagchat.plan.planner import Planner
+
+            self._planner = Planner(self._locations)
         return self._planner
 
     def named_model(self, settings: Settings) -> Path | None:
         """See the protocol."""
         if not settings.model:
             return None
+        from cagchat.models.find import resolve_model
+
         folders = self._locations
         return resolve_model(settings.model, folders.models, user_file=folders.catalogue_file).absolute()
 
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         """See the protocol."""
-        return self._planner.here(settings, model)
+        return self.planner.here(settings, model)
+
+    def offloads(self, settings: Settings) -> bool:
+        """See the protocol."""
+        return settings.gpu_layers != 0 and can_offload()
 
     def machine(self, settings: Settings) -> Machine:
         """See the protocol."""
-        return self._planner.machine(settings)
+        return self.planner.machine(settings)
 
     def facts(self, model: Path) -> ModelFacts:
         """See the protocol."""
@@ -132,15 +146,15 @@ class LlamaBackend:
 
     def better(self, plan: Plan, settings: Settings) -> str:
         """See the protocol."""
-        return self._planner.better(plan, settings)
+        return self.planner.better(plan, settings)
 
     def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
         """See the protocol."""
-        return self._planner.estimate(run, start, end)
+        return self.planner.estimate(run, start, end)
 
     def observe(self, run: Run, rates: Iterable[Rate]) -> None:
         """See the protocol."""
-        self._planner.observe(run, rates)
+        self.planner.observe(run, rates)
 
     def open_tokenizer(self, model: Path) -> VocabularyReader:
         """See the protocol."""
@@ -183,14 +197,19 @@ class FakeBackend:
 
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         """See the protocol."""
+        from cagchat.models.shape import ModelShape
+        from cagchat.plan.card import Card
+
         path = model or Path(settings.model or FAKE_MODEL)
         trained = self.script.context_trained
+        # As small as the fake is: what a plan says about it is not far from what it takes.
+        shape = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, trained)
         return (
             Card(
                 model=path.stem,
                 label=path.stem,
                 quantisation="",
-                shape=replace(FAKE_SHAPE, n_context_trained=trained),
+                shape=shape,
                 tensors=(),
                 longest=trained,
                 path=path,
@@ -198,8 +217,14 @@ class FakeBackend:
             ),
         )
 
+    def offloads(self, settings: Settings) -> bool:
+        """See the protocol."""
+        return False
+
     def machine(self, settings: Settings) -> Machine:
         """See the protocol."""
+        from cagchat.plan.choose import Machine
+
         return Machine(device_bytes=0, host_bytes=0)
 
     def better(self, plan: Plan, settings: Settings) -> str:

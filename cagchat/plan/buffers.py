@@ -6,6 +6,7 @@ with CUDA's alignment and its f16 copies of quantised K and V (ggml-cuda's fattn
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from cagchat.engine.protocol import KvType
@@ -20,6 +21,7 @@ ALIGNMENT: dict[Backend, int] = {"cpu": 32, "cuda": 128}
 ROTATED_HEADS = 64  # quantised K and V are rotated when a head's length divides by it
 
 
+@lru_cache(maxsize=4096)
 def compute_bytes(
     shape: ModelShape,
     n_context: int,
@@ -39,6 +41,7 @@ def compute_bytes(
     return graph.buffer_bytes(ALIGNMENT[backend])
 
 
+@lru_cache(maxsize=4096)
 def input_bytes(shape: ModelShape, n_context: int, n_ubatch: int, n_sequences: int, kv_type: KvType) -> int:
     """Return what a GPU's batch holds in RAM as well: its inputs (the mask is the large one) and the embeddings."""
     graph = worst_graph(shape, n_context, n_ubatch, n_sequences, kv_type, "cuda")

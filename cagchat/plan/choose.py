@@ -26,6 +26,7 @@ from cagchat.plan.card import Card
 from cagchat.plan.memory import Memory, Request, memory
 from cagchat.plan.run import DEFAULT_BATCH
 from cagchat.plan.state_size import state_bytes
+from cagchat.proof import size
 from cagchat.settings import Settings
 
 BATCHES = (DEFAULT_BATCH, 256, 128, 64)
@@ -40,7 +41,8 @@ LONGEST = 1 << 24  # of models that do not say what they were trained for
 class Machine:
     """What a plan may use: bytes of GPU memory (0 without a GPU), of RAM and of disk; 0 for RAM or disk not known.
 
-    `size_bytes` is what its memory is in all, the GPU's if it has one: it tells the tier.
+    `size_bytes` is what its memory is in all, the GPU's if it has one: it tells the tier. `unified` says that GPU
+    memory is taken from the RAM.
     """
 
     device_bytes: int
@@ -49,13 +51,14 @@ class Machine:
     backend: Backend = "cpu"
     n_devices: int = 1
     size_bytes: int = 0
+    unified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the user fixed; None, 0 and -1 leave it to the plan as the settings of these names do."""
 
-    chat_tokens: int = 4096
+    chat_tokens: int
     kv_type: KvType | None = None
     batch: int = 0
     gpu_layers: int = -1
@@ -80,8 +83,8 @@ class Way:
 class Option:
     """A way that was considered: what it takes and whether it holds the whole book here.
 
-    `holds` is how many of the book's `n_tokens` it takes on this machine beside the chat; `problem` says in words what
-    is missing, "" when nothing is.
+    `holds` is how many of the book's `n_tokens` would fit so on this machine beside the chat; `problem` says in words
+    what is missing, "" when nothing is, and `missing_bytes` how much, 0 where more memory would not help.
     """
 
     way: Way
@@ -138,11 +141,22 @@ def choose(cards: Sequence[Card], count: Count, wish: Wish, machine: Machine, *,
     `everything` all options are listed, otherwise none after the first that fits.
     """
     options: list[Option] = []
-    for card, kv_type, experts in rungs(cards, wish, machine):
-        options.append(considered(card, kv_type, experts, count(card), wish, machine))
-        if options[-1].fits and not everything:
+    for option in weighed_options(cards, count, wish, machine):
+        options.append(option if option.fits else replace(option, holds=reach(option, wish, machine)))
+        if option.fits and not everything:
             break
     return Plan(machine, tuple(options))
+
+
+def first_fit(cards: Sequence[Card], count: Count, wish: Wish, machine: Machine) -> Option | None:
+    """Return what `choose` would choose, without finding out how far the others go, which takes most of its time."""
+    return next((option for option in weighed_options(cards, count, wish, machine) if option.fits), None)
+
+
+def weighed_options(cards: Sequence[Card], count: Count, wish: Wish, machine: Machine) -> Iterator[Option]:
+    """Yield what becomes of each rung, with `holds` 0 for those that do not fit."""
+    for card, kv_type, experts in rungs(cards, wish, machine):
+        yield weighed(card, kv_type, experts, count(card), wish, machine)
 
 
 def rungs(cards: Sequence[Card], wish: Wish, machine: Machine) -> Iterator[tuple[Card, KvType, bool]]:
@@ -155,37 +169,58 @@ def rungs(cards: Sequence[Card], wish: Wish, machine: Machine) -> Iterator[tuple
 
     for _, group in groupby(cards, key=lambda card: card.model):
         same = tuple(group)
-        whole = [card for card in same if not card.reduced] or list(same)
-        reduced = [card for card in same if card.reduced and card not in whole]
+        reduced = [card for card in same if card.reduced]
+        whole = [card for card in same if not card.reduced]
+        if not whole:
+            whole, reduced = reduced, []
         yield from ((card, kv, False) for card in whole for kv in kinds(FINE))
         yield from ((card, kv, False) for card in whole for kv in kinds(COARSE))
         for card in reduced:
             # A full-precision cache beside coarse weights helps nobody, unless it was asked for.
             types = kinds(SMALLER) or kinds(FINE)
             yield from ((card, kv, False) for kv in types)
-        if machine.device_bytes and machine.host_bytes and wish.experts_in_ram == -1:
+        if machine.device_bytes and machine.host_bytes and not machine.unified and wish.experts_in_ram == -1:
             mixtures = [card for card in whole if card.shape.experts]
             yield from ((card, kv, True) for card in mixtures for kv in kinds(SMALLER) or kinds(FINE))
 
 
-def considered(card: Card, kv_type: KvType, experts: bool, n_tokens: int, wish: Wish, machine: Machine) -> Option:
-    """Return what becomes of one rung: the largest batch that fits, and of experts in RAM the fewest layers."""
-    place = positions(card, n_tokens, wish)
-    over = excess(n_tokens, wish.chat_tokens, limit(card, wish))
-    n_context, factor = place or (limit(card, wish), yarn_factor(card, limit(card, wish)))
-    batches = (wish.batch,) if wish.batch else BATCHES
-    tried: list[Option] = []
-    for batch in batches:
-        way = Way(card, kv_type, batch, n_context, factor, wish.gpu_layers, max(0, wish.experts_in_ram))
-        if experts:
-            way = with_experts_in_ram(way, machine)
-        tried.append(weighed(way, n_tokens, machine))
-        if tried[-1].fits:
-            break
-    best = tried[-1]
-    problem = f"its context ends {over:,} tokens before the book does" if over > 0 else best.problem
-    holds = min(farthest(best.way, wish, machine), n_tokens) if problem else n_tokens
-    return replace(best, holds=holds, problem=problem, missing_bytes=0 if over > 0 else best.missing_bytes)
+def weighed(card: Card, kv_type: KvType, experts: bool, n_tokens: int, wish: Wish, machine: Machine) -> Option:
+    """Return one rung with the largest batch that fits, the smallest when none does."""
+    in_ram = 1 if experts else max(0, wish.experts_in_ram)
+    *larger, smallest = (wish.batch,) if wish.batch else BATCHES
+
+    def of_batch(batch: int) -> Option:
+        return sized(Way(card, kv_type, batch, 0, 1.0, wish.gpu_layers, in_ram), n_tokens, wish, machine)
+
+    option = of_batch(smallest)
+    if not option.fits:  # then larger ones do not either
+        return option
+    return next((tried for tried in map(of_batch, larger) if tried.fits), option)
+
+
+def sized(way: Way, n_tokens: int, wish: Wish, machine: Machine) -> Option:
+    """Return what a way takes with the context for `n_tokens` of a book and a chat, and what is missing for it.
+
+    A way with experts in RAM that the user did not ask for keeps those of as few layers there as it can.
+    """
+    longest = limit(way.card, wish)
+    n_context = context_for(n_tokens, wish.chat_tokens, longest)
+    way = replace(way, n_context=n_context, yarn_factor=yarn_factor(way.card, n_context))
+    if way.experts_in_ram and wish.experts_in_ram == -1:
+        way = with_experts_in_ram(way, machine)
+    taken = needed(way, machine)
+    state = state_bytes(way.card.shape, n_tokens, way.kv_type)
+    over = excess(n_tokens, wish.chat_tokens, longest)
+    if over > 0:
+        problem, missing = f"book and chat need {over:,} tokens more than the {longest:,} of its context", 0
+    else:
+        problem, missing = shortage(taken, state, machine)
+    return Option(way, n_tokens, taken, state, 0 if problem else n_tokens, problem, missing)
+
+
+def shortened(option: Option, wish: Wish, machine: Machine) -> Option:
+    """Return an option with only as much of the book as it holds: what reading no more than the beginning takes."""
+    return option if option.fits else sized(option.way, option.holds, wish, machine)
 
 
 def limit(card: Card, wish: Wish) -> int:
@@ -193,50 +228,33 @@ def limit(card: Card, wish: Wish) -> int:
     return card.longest if wish.yarn else card.native
 
 
-def positions(card: Card, n_tokens: int, wish: Wish) -> tuple[int, float] | None:
-    """Return the context that a book and its chat need, and the YaRN factor for it; None when it is too long."""
-    if excess(n_tokens, wish.chat_tokens, limit(card, wish)) > 0:
-        return None
-    n_context = context_for(n_tokens, wish.chat_tokens, limit(card, wish))
-    return n_context, yarn_factor(card, n_context)
-
-
 def yarn_factor(card: Card, n_context: int) -> float:
     """Return by how much the model's positions must be stretched for a context: a whole number, 1 for not at all."""
     return float(ceil(n_context / card.native)) if card.native and n_context > card.native else 1.0
 
 
-def weighed(way: Way, n_tokens: int, machine: Machine) -> Option:
-    """Return what a way takes, and what is missing for it."""
-    taken = needed(way, machine)
-    state = state_bytes(way.card.shape, n_tokens, way.kv_type)
-    problem, missing = shortage(taken, state, machine)
-    return Option(way, n_tokens, taken, state, 0, problem, missing)
-
-
 def shortage(taken: Memory, state: int, machine: Machine) -> tuple[str, int]:
     """Return what is missing in words and bytes; "" and 0 when nothing is."""
-    from cagchat.proof import size
-
     for kind, over in overruns(taken, state, machine):
         if over > 0:
             return f"{size(over)} more {kind} is needed", over
     return "", 0
 
 
-def spare_bytes(taken: Memory, state: int, machine: Machine) -> int:
+def spare_bytes(option: Option, machine: Machine) -> int:
     """Return how many bytes are left of what is scarcest; negative when it does not suffice."""
-    return -max((over for _, over in overruns(taken, state, machine)), default=-LONGEST)
+    return min((-over for _, over in overruns(option.memory, option.state_bytes, machine)), default=0)
 
 
 def overruns(taken: Memory, state: int, machine: Machine) -> Iterator[tuple[str, int]]:
     """Yield (what, by how many bytes more is taken than there is); negative numbers are spare."""
+    in_ram = taken.host_bytes
     if machine.device_bytes:
         yield "GPU memory", taken.device_bytes - machine.device_bytes
-        if machine.host_bytes:
-            yield "RAM", taken.host_bytes - machine.host_bytes
-    elif machine.host_bytes:
-        yield "RAM", taken.device_bytes + taken.host_bytes - machine.host_bytes
+    if machine.unified or not machine.device_bytes:
+        in_ram += taken.device_bytes
+    if machine.host_bytes:
+        yield "RAM", in_ram - machine.host_bytes
     if machine.disk_bytes:
         yield "disk space for its state", state - machine.disk_bytes
 
@@ -271,18 +289,22 @@ def with_experts_in_ram(way: Way, machine: Machine) -> Way:
     return replace(way, experts_in_ram=high)
 
 
-def farthest(way: Way, wish: Wish, machine: Machine) -> int:
-    """Return how many tokens of a book fit beside the least chat when everything else stays as it is."""
-    room = min(LEAST_CHAT_TOKENS, wish.chat_tokens)
+def reach(option: Option, wish: Wish, machine: Machine) -> int:
+    """Return how many tokens of a book would fit with an option in whose way the whole book does not."""
+    longest = limit(option.way.card, wish)
+    least_chat = min(LEAST_CHAT_TOKENS, wish.chat_tokens)
+
+    def tokens(steps: int) -> int:
+        n_context = steps * CONTEXT_STEP
+        if longest and n_context >= longest:  # only where the model's own context ends is the chat's room given up
+            return longest - least_chat
+        return n_context - wish.chat_tokens
 
     def spare(steps: int) -> int:
-        n_context = steps * CONTEXT_STEP
-        tried = replace(way, n_context=n_context, yarn_factor=yarn_factor(way.card, n_context))
-        state = state_bytes(way.card.shape, max(0, n_context - room), way.kv_type)
-        return spare_bytes(needed(tried, machine), state, machine)
+        return spare_bytes(sized(option.way, max(0, tokens(steps)), wish, machine), machine)
 
-    most = (limit(way.card, wish) or LONGEST) // CONTEXT_STEP
-    return max(0, last_that_fits(spare, most) * CONTEXT_STEP - room)
+    whole_book = -(-option.way.n_context // CONTEXT_STEP)
+    return max(0, tokens(last_that_fits(spare, whole_book)))
 
 
 def last_that_fits(spare: Callable[[int], int], most: int) -> int:

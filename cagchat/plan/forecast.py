@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cagchat.engine.protocol import VocabularyReader
 from cagchat.models.catalogue import GIB
-from cagchat.models.gguf import read_any_header
+from cagchat.models.gguf import Header, read_any_header
 from cagchat.plan.card import Card
-from cagchat.plan.choose import Machine, Option, Wish, choose
+from cagchat.plan.choose import Machine, Option, Wish, first_fit
 from cagchat.plan.estimate import LARGEST_ERROR, estimated_tokens
 from cagchat.plan.planner import sold_as
 
@@ -40,7 +40,10 @@ class Tally:
 
 
 class Counter:
-    """Counts a book's tokens for any model: by its own tokenizer, by one of the same vocabulary, or by estimate."""
+    """Counts a book's tokens for any model: by its own tokenizer, by one of the same vocabulary, or by estimate.
+
+    A book is tokenised once for each vocabulary and chat template.
+    """
 
     def __init__(
         self,
@@ -52,47 +55,50 @@ class Counter:
     ) -> None:
         """Take the book's text; `count` frames and counts it with a tokenizer and a chat template.
 
-        `tokenizer` is a GGUF whose vocabulary is used for every model of its family; `here` are the models on disk,
-        whose vocabularies serve others of theirs.
+        `tokenizer` is a GGUF whose vocabulary is used for every model of its family that is not here; `here` are the
+        models on disk, whose vocabularies serve others of theirs. Raises `ModelError` when `tokenizer` is not readable.
         """
         self._text = text
         self._open = open_tokenizer
         self._count = count
-        self._given = tokenizer
-        self._here = {family(card.shape.architecture): card for card in reversed(here) if card.path}
+        self._header = read_any_header(tokenizer) if tokenizer else None
+        self._here = {family(card): card for card in reversed(here) if card.path}
         self._known: dict[object, Tally] = {}
 
     def tally(self, card: Card) -> Tally:
         """Return the tokens of the book for a model."""
-        if card.path is not None:
-            return self._counted(card.path, card.chat_template)
-        kind = family(card.shape.architecture)
-        if self._given is not None and kind in (vocabulary_family(self._given), ""):
-            return self._counted(self._given, card.chat_template)
-        if other := self._here.get(kind):
-            assert other.path is not None
-            return self._counted(other.path, other.chat_template)
+        kind = family(card)
+        if card.path is None and self._header is not None and serves(self._header, card):
+            return self._counted("given", self._header.path, card.chat_template)
+        reader = card if card.path is not None else self._here.get(kind, card)
+        if reader.path is not None:
+            return self._counted(kind, reader.path, reader.chat_template)
         if None not in self._known:
             self._known[None] = Tally(estimated_tokens(self._text), "")
         return self._known[None]
 
-    def _counted(self, path: Path, template: str) -> Tally:
-        if path not in self._known:
+    def _counted(self, vocabulary: str, path: Path, template: str) -> Tally:
+        key = vocabulary, template
+        if key not in self._known:
             with closing(self._open(path)) as tokenizer:
-                self._known[path] = Tally(self._count(tokenizer, template), path.name)
-        return self._known[path]
+                self._known[key] = Tally(self._count(tokenizer, template), path.name)
+        return self._known[key]
 
 
-def family(architecture: str) -> str:
-    """Return what models of an architecture share their vocabulary under."""
-    return FAMILIES.get(architecture, architecture)
+def family(card: Card) -> str:
+    """Return what models share their vocabulary under: a family that is known to, else the weights' own name."""
+    return FAMILIES.get(card.shape.architecture, card.model)
 
 
-def vocabulary_family(path: Path) -> str:
-    """Return the family whose vocabulary a GGUF holds, which may hold nothing else. Raises `ModelError`."""
-    header = read_any_header(path)
-    named = header.text("tokenizer.ggml.pre")
-    return named if named in FAMILIES.values() else family(header.architecture)
+def serves(header: Header, card: Card) -> bool:
+    """Tell whether the vocabulary in a GGUF, which may hold nothing else, is that of a model.
+
+    A family's is known by its pre-tokenizer; a file of it may list fewer tokens than the model, whose last are unused.
+    """
+    wanted = FAMILIES.get(card.shape.architecture)
+    if wanted is None:
+        return (header.architecture, header.vocabulary_size) == (card.shape.architecture, card.shape.n_vocab)
+    return header.text("tokenizer.ggml.pre") == wanted or FAMILIES.get(header.architecture) == wanted
 
 
 def imagined(vram_gib: float, ram_gib: float) -> Machine:
@@ -108,9 +114,9 @@ def smallest_card(
 ) -> tuple[float, Option] | None:
     """Return the smallest card sold, in GiB, that holds the book whole, and how; None when none does."""
     for size in CARD_SIZES_GIB:
-        if size * GIB <= machine.size_bytes and machine.device_bytes:
+        if machine.device_bytes and size * GIB <= machine.size_bytes:
             continue
         larger = imagined(size, 0)
-        if option := choose(cards_for(larger), count, wish, larger).chosen:
+        if option := first_fit(cards_for(larger), count, wish, larger):
             return float(size), option
     return None

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
+from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cagchat.engine.library import can_offload
-from cagchat.errors import CagchatError
-from cagchat.hardware.detect import Hardware, detect
+from cagchat.engine.protocol import RopeSettings
+from cagchat.errors import CagchatError, ModelError
 from cagchat.hardware.memory import Ram, read_ram
 from cagchat.locations import Locations
-from cagchat.models.catalogue import GIB, REPORTED_SHARE, USER_FILE, Catalogue, Entry, QuantFile, Tier, load_catalogue
-from cagchat.models.find import packaged_model, resolve_model
+from cagchat.models.catalogue import GIB, REPORTED_SHARE, Catalogue, Entry, QuantFile, Tier, load_catalogue
+from cagchat.models.facts import read_entries, stamps
+from cagchat.models.find import every_place, resolve_model
 from cagchat.models.gguf import TensorInfo
-from cagchat.models.places import Place, find_models, known_places
+from cagchat.models.places import Place, find_models
 from cagchat.models.tensors import QUANTISATIONS, tensors
 from cagchat.plan.card import Card, card_of
-from cagchat.plan.choose import Machine, Option, Plan, choose, wish_of
-from cagchat.plan.rates import Estimate, Measured, Rate, published, rates_key, seconds_to_read
+from cagchat.plan.choose import Machine, Option, Plan, Way, first_fit, wish_of
+from cagchat.plan.rates import Estimate, Measured, Rate, measured, published, rates_key, seconds_to_read
 from cagchat.plan.run import Run
+from cagchat.plan.weights import ALL_LAYERS
+from cagchat.proof import size
 from cagchat.settings import Settings
 
+if TYPE_CHECKING:
+    from cagchat.hardware.detect import Hardware
+
 FREE_SHARE = 0.95  # of the RAM that is free now, what a plan counts on: other programs go on living
+
+
+def detected() -> Hardware:
+    """Return this machine's hardware; a reading without a GPU, or a reopening, needs none of what this imports."""
+    from cagchat.hardware.detect import detect
+
+    return detect()
 
 
 class Planner:
@@ -34,7 +50,7 @@ class Planner:
         self,
         locations: Locations,
         *,
-        hardware: Callable[[], Hardware] = detect,
+        hardware: Callable[[], Hardware] = detected,
         can_offload: Callable[[], bool] = can_offload,
         read_ram: Callable[[], Ram | None] = read_ram,
         disk_free: Callable[[Path], int] | None = None,
@@ -45,7 +61,7 @@ class Planner:
         self._hardware = cache(hardware)
         self._can_offload = cache(can_offload)
         self._read_ram = read_ram
-        self._places = places or (lambda: known_places(locations.models))
+        self._places = places or (lambda: every_place(locations.models))
         self._disk_free = disk_free or free_bytes
         self._measured = Measured(locations.cache / "rates.json")
 
@@ -54,14 +70,19 @@ class Planner:
         """What this machine computes with."""
         return self._hardware()
 
+    @cached_property
     def catalogue(self) -> Catalogue:
-        """Return the models that cagchat and the user list. Raises `ConfigError`."""
-        return load_catalogue(self._locations.config / USER_FILE)
+        """The models that cagchat and the user list. Raises `ConfigError`."""
+        return load_catalogue(self._locations.catalogue_file)
+
+    @cached_property
+    def _listed(self) -> tuple[Card, ...]:
+        return tuple(card for entry in self.catalogue.entries.values() for card in cards_of(entry))
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
     def machine(self, settings: Settings) -> Machine:
-        """Return what a plan may use here: what is free, or what the settings allow."""
+        """Return what a plan may use here: what is free, or what the settings allow of it."""
         disk = self._disk_free(self._locations.states)
         offload = self._can_offload() and settings.gpu_layers != 0
         ram = whole = int(settings.ram_gb * GIB)
@@ -70,68 +91,66 @@ class Planner:
         gpus = self._hardware().gpus if offload else ()
         if not gpus:
             return Machine(0, ram, disk, size_bytes=whole)
-        free = sum(gpu.free_bytes for gpu in gpus)
-        device = min(free, sold_as(settings.vram_gb)) if settings.vram_gb else free
-        # One memory for both: what the GPU takes, programs no longer have.
-        host = 0 if self._hardware().unified else ram
-        whole = int(settings.vram_gb * GIB) or sum(gpu.total_bytes for gpu in gpus)
-        return Machine(device, host, disk, backend="cuda", n_devices=len(gpus), size_bytes=whole)
+        free, total = sum(gpu.free_bytes for gpu in gpus), sum(gpu.total_bytes for gpu in gpus)
+        allowed = int(settings.vram_gb * GIB) or total
+        return Machine(
+            device_bytes=min(free, allowed),
+            host_bytes=ram,
+            disk_bytes=disk,
+            backend="cuda",
+            n_devices=len(gpus),
+            size_bytes=min(total, allowed),
+            unified=self._hardware().unified,
+        )
 
-    def device(self) -> str:
-        """Return the name of what computes."""
+    def device(self, *, gpu: bool = True) -> str:
+        """Return the name of what computes; with `gpu` off, what does without a GPU."""
         hardware = self._hardware()
-        return hardware.gpus[0].name if hardware.gpus and self._can_offload() else hardware.processor
+        return hardware.gpus[0].name if gpu and hardware.gpus and self._can_offload() else hardware.processor
 
     def tier(self, machine: Machine) -> Tier | None:
         """Return the tier of a machine."""
-        gpu = machine.device_bytes > 0
-        return self.catalogue().tier(machine.size_bytes, gpu=gpu)
+        return self.catalogue.tier(machine.size_bytes, gpu=machine.device_bytes > 0)
 
     # -- the models ----------------------------------------------------------------------------------------------------
 
     def here(self, settings: Settings, path: Path | None = None) -> tuple[Card, ...]:
         """Return the models to plan with, best first: the one at `path` or that the settings name, else all here.
 
-        Raises `ModelError` when the one that is named cannot be used or there is none.
+        Raises `ModelError` when the one that is named cannot be used, or none can.
         """
         if path is None and settings.model:
-            path = resolve_model(settings.model, self._locations.models)
-        catalogue = self.catalogue()
+            path = resolve_model(settings.model, self._locations.models, catalogue=self.catalogue)
         if path is not None:
-            return (card_in(path, catalogue),)
+            return (card_in(path, self.catalogue),)
         cards = []
-        for model in find_models(self._places(), catalogue):
-            if model.problem:
-                continue
-            card = card_of(model.path.absolute(), model.name)
-            cards.append(catalogued(card, model.entry, model.quantisation, catalogue))
-        if (packaged := packaged_model()) is not None:
-            cards.append(card_in(packaged, catalogue))
-        if not cards:
-            resolve_model("", self._locations.models)  # raises, and says what to do
-        best_first = ordered(cards, catalogue, self.tier(self.machine(settings)))
-        # One without a chat template is hardly made to answer: an embedder, or a model before it was taught to.
-        return tuple(sorted(best_first, key=lambda card: not card.chat_template))
+        for model in find_models(self._places(), self.catalogue):
+            with suppress(ModelError):  # one damaged file does not stand in the way of the others
+                card = card_of(model.path.absolute(), model.name)
+                cards.append(catalogued(card, model.entry, model.quantisation, self.catalogue))
+        if not cards:  # this says what to do, or what is wrong with the one there is
+            return (card_in(resolve_model("", self._locations.models), self.catalogue),)
+        return ordered(cards, self.catalogue, self.tier(self.machine(settings)))
 
-    def listed(self, tier: Tier | None, catalogue: Catalogue | None = None) -> tuple[Card, ...]:
-        """Return every model of the catalogue in every quantisation, best first for a tier; no file is looked for."""
-        catalogue = catalogue or self.catalogue()
-        cards = [card for entry in catalogue.entries.values() for card in cards_of(entry)]
-        return ordered(cards, catalogue, tier)
+    def everything(self, here: Sequence[Card], tier: Tier | None) -> tuple[Card, ...]:
+        """Return the models that are here and every other of the catalogue, best first for a tier."""
+        present = {(card.model, card.quantisation) for card in here}
+        others = [card for card in self._listed if (card.model, card.quantisation) not in present]
+        return ordered([*here, *others], self.catalogue, tier)
 
     def better(self, plan: Plan, settings: Settings) -> str:
         """Return a sentence about a model that is not here but would answer better about this book, or ""."""
         now = plan.chosen or plan.farthest
+        tier = self.tier(plan.machine)
         if settings.model or now is None:
             return ""
-        catalogue = self.catalogue()
-        tier = self.tier(plan.machine)
-        cards = suited(self.listed(tier, catalogue), tier)
-        best = choose(cards, lambda _: now.n_tokens, wish_of(settings), plan.machine).chosen
-        if best is None or (plan.chosen and rank(plan.chosen, cards) <= rank(best, cards)):
+        chosen = plan.chosen.way.card.model if plan.chosen else ""
+        cards = ordered([now.way.card, *suited(self._listed, tier)], self.catalogue, tier)
+        better = list(takewhile(lambda card: card.model != chosen, cards))
+        absent = [card for card in better if card.path is None]
+        best = first_fit(absent, lambda _: now.n_tokens, wish_of(settings), plan.machine)
+        if best is None:
             return ""
-        from cagchat.proof import size
-
         card = best.way.card
         return (
             f"{card.label} would {'answer better' if plan.chosen else 'hold this book'} on this machine: "
@@ -142,30 +161,39 @@ class Planner:
 
     def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
         """Return how long reading tokens `start` to `end` should take, None when nothing is known about it."""
-        measured = self._measured.rates(self._key(run))
-        seconds = seconds_to_read(measured, start, end)
-        if seconds is not None:
-            return Estimate(seconds, "measured here")
-        for rates, source in published(self.device(), run.model.name):
-            if (seconds := seconds_to_read(rates, start, end)) is not None:
-                return Estimate(seconds, source)
-        return None
+        if known := measured(self._measured.rates(self._key(run)), start, end):
+            return known
+        if run.gpu_layers != ALL_LAYERS or run.experts_in_ram:
+            return None
+        return next(estimates(published(self.device(), run.model.name), start, end), None)
 
-    def minutes(self, option: Option) -> tuple[Estimate, ...]:
-        """Return what is known about how long an option takes: measured here, or published for whatever GPU."""
-        card = option.way.card
-        return tuple(
-            Estimate(seconds, source)
-            for rates, source in published("", card.label)
-            if (seconds := seconds_to_read(rates, 0, option.n_tokens)) is not None
-        )
+    def minutes(self, option: Option, machine: Machine, *, here: bool) -> tuple[Estimate, ...]:
+        """Return what is known about how long an option takes to read its book on a machine.
+
+        `here` says that it is this one: then what was measured on it counts, otherwise what was published for any GPU.
+        """
+        way = option.way
+        if here and (known := self._measured_for(way, option.n_tokens)):
+            return (known,)
+        if not machine.device_bytes or way.gpu_layers != ALL_LAYERS or way.experts_in_ram:
+            return ()
+        return tuple(estimates(published("", way.card.label), 0, option.n_tokens))
 
     def observe(self, run: Run, rates: Iterable[Rate]) -> None:
         """Remember how fast a reading went. Raises `StorageError`."""
         self._measured.observe(self._key(run), rates)
 
+    def _measured_for(self, way: Way, n_tokens: int) -> Estimate | None:
+        """Return an estimate for a model whose digest is remembered; nobody waits for one while planning."""
+        path = way.card.path
+        known = read_entries(self._locations.cache / "models.json").get(str(path))
+        if known is None or known.files != stamps(Path(file.path) for file in known.files):
+            return None
+        run = Run(known.facts, way.kv_type, RopeSettings(), way.batch, way.gpu_layers, way.experts_in_ram)
+        return measured(self._measured.rates(self._key(run)), 0, n_tokens)
+
     def _key(self, run: Run) -> str:
-        device = self.device() if run.gpu_layers else self._hardware().processor
+        device = self.device(gpu=run.gpu_layers != 0)
         return rates_key(run.model.tensor_digest, run.kv_type, device, run.batch, run.experts_in_ram)
 
 
@@ -240,18 +268,24 @@ def ordered(cards: Sequence[Card], catalogue: Catalogue, tier: Tier | None) -> t
     """Return cards best first for a tier: its own choices, then those of lower tiers, then the rest of the catalogue.
 
     A model that nobody has ranked comes before the first ranked one that has fewer parameters. Of one model the larger
-    quantisation comes first.
+    quantisation comes first. Files without a chat template come last: a model before it was taught to answer, or an
+    embedder.
     """
     places = {key: place for place, key in enumerate(preference(catalogue, tier))}
-    ranked = [card for card in cards if card.model in places]
-    ranked.sort(key=lambda card: (places[card.model], -card.size_bytes))
-    unranked = sorted((card for card in cards if card.model not in places), key=lambda card: -card.parameters)
-    for card in unranked:
-        at = next((i for i, other in enumerate(ranked) if other.parameters < card.parameters), len(ranked))
-        while 0 < at < len(ranked) and ranked[at].model == ranked[at - 1].model:
+    ranked = [(card, card.parameters) for card in cards if card.model in places]
+    ranked.sort(key=lambda item: (places[item[0].model], -item[0].size_bytes))
+    unranked = [(card, card.parameters) for card in cards if card.model not in places]
+    for card, parameters in sorted(unranked, key=lambda item: -item[1]):
+        at = next((i for i, (_, fewer) in enumerate(ranked) if fewer < parameters), len(ranked))
+        while 0 < at < len(ranked) and ranked[at][0].model == ranked[at - 1][0].model:
             at += 1  # never between two quantisations of one model
-        ranked.insert(at, card)
-    return tuple(ranked)
+        ranked.insert(at, (card, parameters))
+    return tuple(sorted((card for card, _ in ranked), key=is_mute))
+
+
+def is_mute(card: Card) -> bool:
+    """Tell whether a file carries no chat template; of models that are not here, that is not known."""
+    return card.path is not None and not card.chat_template
 
 
 def preference(catalogue: Catalogue, tier: Tier | None) -> list[str]:
@@ -263,15 +297,17 @@ def preference(catalogue: Catalogue, tier: Tier | None) -> list[str]:
     return list(dict.fromkeys([*chosen, *catalogue.entries]))
 
 
-def suited(cards: Sequence[Card], tier: Tier | None) -> tuple[Card, ...]:
-    """Return the cards of models that a tier names, all of them when there is no tier."""
-    named = {choice.model for choice in tier.choices} if tier else set()
-    return tuple(card for card in cards if card.model in named) if named else tuple(cards)
+def suited(cards: Sequence[Card], tier: Tier | None) -> list[Card]:
+    """Return the cards of the models that a tier names, all of them for a machine below every tier."""
+    named = {choice.model for choice in tier.choices} if tier else {card.model for card in cards}
+    return [card for card in cards if card.model in named]
 
 
-def rank(option: Option, cards: Sequence[Card]) -> float:
-    """Return the place of an option's model among cards, best first; a model that is not there comes last."""
-    return next((float(i) for i, card in enumerate(cards) if card.model == option.way.card.model), float("inf"))
+def estimates(rates: Iterable[tuple[tuple[Rate, ...], str]], start: int, end: int) -> Iterator[Estimate]:
+    """Yield an estimate for each set of rates, with the words about whose they are."""
+    for points, source in rates:
+        if (seconds := seconds_to_read(points, start, end)) is not None:
+            yield Estimate(seconds, source)
 
 
 def sold_as(gigabytes: float) -> int:
@@ -280,9 +316,12 @@ def sold_as(gigabytes: float) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much the disk that a folder is, or will be, on still takes; 0 when that cannot be known."""
+    """Return how much the disk that a folder is, or will be, on still takes; 0 when that cannot be known.
+
+    A full disk is known to be full: it has one byte.
+    """
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
-        return shutil.disk_usage(there).free
+        return max(1, shutil.disk_usage(there).free)
     except OSError:
         return 0

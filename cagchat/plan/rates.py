@@ -1,19 +1,21 @@
 """How long reading takes: from what this machine measured before, else from published figures for the same GPU.
 
 A token's cost grows with its depth, because attention looks at everything before it: seconds = base + slope x depth.
-Two measured depths fix both; one fixes the base, and the estimate of a longer book is then too low, which is said.
+Two measured depths fix both; one fixes the base, and the estimate of a longer book is then too low: what an estimate
+says of its source tells how far the measurement went.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cagchat.files import private_folder, storage_errors, write_bytes
 
 FORMAT = 1
+MOST = 1 << 40  # tokens or seconds: a file that claims more is damaged
 LEAST_TOKENS = 512  # shorter stretches are mostly start-up
 
 
@@ -69,8 +71,17 @@ def seconds_to_read(rates: Iterable[Rate], start: int, end: int) -> float | None
     spread = sum(rate.tokens * (rate.depth - depth) ** 2 for rate in known)
     slope = sum((rate.depth - depth) * (rate.seconds - cost * rate.tokens) for rate in known) / spread if spread else 0
     slope = min(max(slope, 0.0), cost / depth if depth else 0.0)
-    base = cost - slope * depth
+    base = max(0.0, cost - slope * depth)  # rounding leaves a little below nothing
     return base * (end - start) + slope * (end**2 - start**2) / 2
+
+
+def measured(rates: Sequence[Rate], start: int, end: int) -> Estimate | None:
+    """Return an estimate from rates of this machine; it says when they come from less than half the depth."""
+    seconds = seconds_to_read(rates, start, end)
+    if seconds is None:
+        return None
+    deepest = max(rate.depth for rate in rates)
+    return Estimate(seconds, "measured here" if 2 * deepest >= end else f"measured here, only to depth {deepest:,}")
 
 
 def published(gpu: str, model: str) -> list[tuple[tuple[Rate, ...], str]]:
@@ -79,7 +90,7 @@ def published(gpu: str, model: str) -> list[tuple[tuple[Rate, ...], str]]:
     return [
         (tuple(Rate(depth, 1, 1 / speed) for depth, speed in entry.points), f"published for an {entry.gpu}")
         for entry in PUBLISHED
-        if entry.model in model.lower() and (not gpu or entry.gpu in words)
+        if entry.model in "-".join(model.casefold().split()) and (not gpu or entry.gpu in words)
     ]
 
 
@@ -125,9 +136,13 @@ class Measured:
 
 
 def parsed(items: Iterable[tuple[int, int, float]]) -> dict[int, Rate]:
-    """Return rates as read from JSON, by bucket."""
-    rates = (Rate(int(depth), int(tokens), float(seconds)) for depth, tokens, seconds in items)
-    return {bucket(rate.depth): rate for rate in rates}
+    """Return rates as read from JSON, by bucket. Raises `ValueError` or `TypeError` for what is no rate."""
+    found = {}
+    for depth, tokens, seconds in items:
+        if not (0 <= depth < MOST and 0 < tokens < MOST and 0 < seconds < MOST):  # NaN is none of it
+            raise ValueError("no rate")
+        found[bucket(int(depth))] = Rate(int(depth), int(tokens), float(seconds))
+    return found
 
 
 def bucket(depth: int) -> int:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from cagchat.engine.protocol import KV_TYPES, KvType
 from cagchat.errors import ConfigError, ModelError
-from cagchat.models.catalogue import GIB, Catalogue, Choice, load_catalogue
+from cagchat.models.catalogue import GIB, Catalogue, Choice, Tier, load_catalogue
 from cagchat.models.shape import ModelShape
 from cagchat.models.tensors import data_bytes, tensors
+from cagchat.plan.choose import BATCHES
+from cagchat.plan.memory import Request, memory
+from cagchat.plan.planner import sold_as, tensors_of
 
 SHIPPED = load_catalogue()
 KEYS = list(SHIPPED.entries)
-BYTES_EACH = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+CONTEXT_STEP = 8192
 CHOICES = [(tier, choice) for tier in SHIPPED.tiers for choice in tier.choices]
 
 # Attention layers, KV heads, head dimension: the published table of each model.
@@ -69,14 +73,19 @@ def recurrent_bytes(shape: ModelShape) -> int:
     return shape.recurrent_layers * (convolution + r.inner_size * r.state_size) * 4
 
 
-def needed_bytes(choice: Choice, kv_type: str, context: int) -> int:
-    """The sum that the comment above the tiers describes."""
+def takes(choice: Choice, tier: Tier, kv_type: KvType, context: int) -> int:
+    """What a plan counts for a choice with batches of 64: on the card, or in RAM where there is none."""
     entry = SHIPPED.entries[choice.model]
-    shape = entry.shape
-    width = max(shape.kv_heads) * (shape.key_length + shape.value_length)
-    cache = context * shape.attention_layers * width * BYTES_EACH[kv_type]
-    buffers = context * width * 2 + context * 128 * 2 + 128 * shape.n_vocab * 4
-    return int(entry.file(choice.quantisation).size_bytes + cache + buffers + 3 * recurrent_bytes(shape) + GIB)
+    asked = Request(
+        shape=entry.shape,
+        tensors=tensors_of(entry, entry.file(choice.quantisation)),
+        n_context=context,
+        n_ubatch=BATCHES[-1],
+        kv_type=kv_type,
+        backend="cuda" if tier.gpu else "cpu",
+    )
+    taken = memory(asked)
+    return taken.device_bytes if tier.gpu else taken.host_bytes
 
 
 @pytest.mark.parametrize("key", list(ATTENTION))
@@ -118,14 +127,33 @@ def test_every_entry_can_be_fetched(key: str) -> None:
 @pytest.mark.parametrize(
     ("tier", "choice"), CHOICES, ids=lambda item: getattr(item, "name", getattr(item, "model", ""))
 )
-def test_choices_fit_their_tier(tier: object, choice: Choice) -> None:
-    """Every context of a tier fits into its memory and is no longer than the model reaches; better types hold less."""
-    entry = SHIPPED.entries[choice.model]
-    assert [kv for kv in BYTES_EACH if kv in choice.contexts] == list(choice.contexts)
-    assert list(choice.contexts.values()) == sorted(choice.contexts.values())
+def test_contexts_are_the_longest_that_fit(tier: Tier, choice: Choice) -> None:
+    """Every context of a tier fits by the plan's sum, and a step longer does not or is more than the model reaches."""
+    longest = SHIPPED.entries[choice.model].max_positions
     for kv_type, context in choice.contexts.items():
-        assert context <= entry.max_positions
-        assert needed_bytes(choice, kv_type, context) <= tier.usable_bytes  # type: ignore[attr-defined]  # a Tier
+        assert context <= longest
+        assert takes(choice, tier, kv_type, context) <= tier.usable_bytes
+        longer = min(context + CONTEXT_STEP, longest)
+        assert context == longest or takes(choice, tier, kv_type, longer) > tier.usable_bytes
+
+
+@pytest.mark.parametrize(
+    ("tier", "choice"), CHOICES, ids=lambda item: getattr(item, "name", getattr(item, "model", ""))
+)
+def test_contexts_are_listed_by_type(tier: Tier, choice: Choice) -> None:
+    """Each coarser type holds more than the one before it; those that hold no more are left out."""
+    assert list(choice.contexts) == list(KV_TYPES[: len(choice.contexts)])
+    contexts = list(choice.contexts.values())
+    assert contexts == sorted(set(contexts))
+
+
+@pytest.mark.parametrize("tier", SHIPPED.tiers, ids=lambda tier: tier.name)
+def test_a_tier_leaves_room(tier: Tier) -> None:
+    """Of a card what it reports at least is used, of a machine without one less than all of its RAM."""
+    if tier.gpu:
+        assert tier.usable_bytes == pytest.approx(sold_as(tier.memory_bytes / GIB), abs=1)
+    else:
+        assert tier.usable_bytes < tier.memory_bytes or tier.memory_bytes == 0
 
 
 def test_flagship_is_first_on_a_large_card() -> None:

@@ -1,0 +1,93 @@
+"""Which saved state an opening means, and how its book was read: found without planning anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from cagchat.engine.backend import Backend
+from cagchat.engine.protocol import KvType, RopeSettings
+from cagchat.errors import ModelError, StateDamaged
+from cagchat.models.facts import ModelFacts
+from cagchat.plan.run import DEFAULT_BATCH, Run
+from cagchat.settings import Settings
+from cagchat.states.manifest import Manifest
+from cagchat.states.store import StateFolder, States, slug
+
+
+def saved(
+    states: States, title: str, digest: str, settings: Settings, backend: Backend
+) -> tuple[StateFolder, Run] | None:
+    """Return the state of this book that an opening with these settings should use, and how it was read.
+
+    What the settings leave open was decided when the book was read. A whole reading comes before one of the beginning
+    only, one that is finished before one that is not. None when there is none whose model is still here.
+    """
+    wanted = backend.named_model(settings)
+    found = []
+    for folder, manifest in of_book(states, title, digest):
+        named = wanted is None or Path(manifest.model_path) == wanted
+        typed = settings.kv_type in ("auto", manifest.key.kv_type)
+        stretched = manifest.key.yarn_factor > 1
+        if named and typed and (settings.yarn or not stretched):
+            found.append((manifest.book.truncated, manifest.state is None, folder, manifest))
+    for _, _, folder, manifest in sorted(found, key=lambda item: item[:2]):
+        try:
+            model = backend.facts(Path(manifest.model_path))
+        except ModelError:
+            continue
+        return folder, placed(run_of(manifest, model), manifest.n_tokens, settings, backend)
+    return None
+
+
+def of_book(states: States, title: str, digest: str) -> Iterator[tuple[StateFolder, Manifest]]:
+    """Yield the states of a book with their manifests, the last used first.
+
+    Folders are named by the book's title; those of other names are looked at only when none of its own fits, because a
+    copy of the book under another file name may have another title.
+    """
+    folders = states.all()
+    likely = [folder for folder in folders if folder.name.startswith(slug(title))]
+    none = True
+    for group in (likely, [folder for folder in folders if folder not in likely]):
+        for folder in group:
+            try:
+                manifest = folder.manifest()
+            except StateDamaged:
+                continue
+            if manifest.book.digest == digest:
+                none = False
+                yield folder, manifest
+        if not none:
+            return
+
+
+def run_of(manifest: Manifest, model: ModelFacts) -> Run:
+    """Return how a book was read."""
+    key = manifest.key
+    rope = RopeSettings(key.yarn_factor, key.yarn_original_context)
+    return Run(model, cast(KvType, key.kv_type), rope)
+
+
+def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run:
+    """Return the run with the batch and the place of the weights that suit the memory there is now.
+
+    Without a GPU there is nothing to place, and the plan is not made: reopening is fast.
+    """
+    if backend.offloads(settings):
+        from cagchat.plan.choose import choose, wish_of  # 30 ms of planning
+
+        wish = replace(wish_of(settings), kv_type=run.kv_type)
+        machine = replace(backend.machine(settings), disk_bytes=0)  # the disk holds the state already
+        plan = choose(backend.cards(settings, run.model.path), lambda _: n_tokens, wish, machine)
+        if option := plan.chosen or plan.farthest:
+            way = option.way
+            return replace(run, batch=way.batch, gpu_layers=way.gpu_layers, experts_in_ram=way.experts_in_ram)
+    return replace(
+        run,
+        batch=settings.batch or DEFAULT_BATCH,
+        gpu_layers=settings.gpu_layers,
+        experts_in_ram=max(0, settings.experts_in_ram),
+    )
