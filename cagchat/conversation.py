@@ -1,7 +1,8 @@
 """A chat about an open book: turns are appended as tokens, and every answer comes with its proof.
 
-The context holds [book | turn | turn | ...]. A turn is what stands before its question, the question, what ends it,
-and the answer as it was sampled, token by token; nothing is ever rendered or tokenised a second time.
+The context holds [book | turn | turn | ...], the book whole or up to a limit. A turn is what stands before its
+question, the question, what ends it, and the answer as it was sampled, token by token; nothing is ever rendered or
+tokenised a second time.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ import secrets
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from cagchat.engine.protocol import BOOK, CHAT, Finish, Sampling
+from cagchat.engine.protocol import CHAT, Finish, Sampling
 from cagchat.errors import CagchatError, ContextFull, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
-from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Thinking
+from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Reread, Thinking
+from cagchat.limits.ground import Ground
+from cagchat.limits.limit import Limit, check_forward, last_limit
 from cagchat.opened import OpenBook
 from cagchat.proof import Proof, prove
 from cagchat.sessions.session import Session, Status, Turn
 from cagchat.sessions.store import Sessions
 from cagchat.thinking import ThinkingSplitter
+from cagchat.wording import QUOTE_REQUEST, Asked, Extras, with_passages
 
 SAVE_EVERY_S = 0.5
 LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way first
 KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
+
+EVIDENCE_SHARE = 0.5  # of the chat's room, for the passages of one question at most
 
 Asking = Generator[AskEvent, None, None]  # who stops listening early closes it: that settles the turn
 
@@ -36,6 +42,7 @@ class AskOptions:
     sampling: Sampling
     max_tokens: int = 1024
     thinking: bool = False
+    extras: Extras = field(default_factory=Extras)
 
 
 @dataclass(slots=True)
@@ -56,10 +63,16 @@ class Conversation:
         sessions: Sessions,
         session: Session | None = None,
         *,
+        limit: Limit | None = None,
         timer: Callable[[], float] = time.perf_counter,
         new_seed: Callable[[], int] = lambda: secrets.randbits(31),
     ) -> None:
-        """Continue `session`, or start a new one with the first question."""
+        """Continue `session`, or start a new one with the first question.
+
+        The chat knows the book up to `limit`. Without one, a chat that is continued keeps its own, and a new one has
+        the book's (`OpenBook.limit`). A limit at the book's end means all of it. Raises `UsageError` when the chat
+        knows more already.
+        """
         self.book = book
         self.session = session
         self._sessions = sessions
@@ -69,6 +82,40 @@ class Conversation:
         self._loaded = False
         self._died: EngineDied | None = None
         self._stopping = False
+        self._at: Ground | None = None
+        if limit is not None:
+            self.limit_to(limit)
+
+    @property
+    def _ground(self) -> Ground:
+        if self._at is None:
+            self._at = Ground(self.book, last_limit(self.turns(), self.book.limit), self._timer)
+        return self._at
+
+    @property
+    def limit(self) -> Limit | None:
+        """How far the chat knows the book; None for all of it."""
+        return self._ground.limit
+
+    @property
+    def until(self) -> int | None:
+        """The character of the book that the chat knows nothing beyond; None for all of it."""
+        return self.limit.offset if self.limit else None
+
+    @property
+    def to_read(self) -> int:
+        """How many of the book's tokens the next question has to evaluate for the chat's limit."""
+        return 0 if self._loaded else self._ground.to_read
+
+    def limit_to(self, limit: Limit) -> None:
+        """Let the same chat go on knowing more of the book: its turns are read back after the new limit.
+
+        Raises `UsageError` when the chat knows more already: its answers would tell; that takes a new chat.
+        """
+        ground = Ground(self.book, limit, self._timer)
+        check_forward(ground.limit, self.turns())
+        if self._at is None or ground.limit != self._at.limit:
+            self._at, self._loaded = ground, False
 
     def stop(self) -> None:
         """End the running answer; its text and its place in the context are kept."""
@@ -159,7 +206,10 @@ class Conversation:
         if not self._loaded:
             history += yield from self._load(draft.number)
         self._still_wanted()
-        body = pieces.body(engine.tokenize([question], special=False)[0], thinking=options.thinking)
+        asked = self._worded(question, draft.number, options)
+        if asked.passages:
+            yield Reread(tuple(passage.place for passage in asked.passages), asked.n_tokens)
+        body = pieces.body(engine.tokenize([asked.text], special=False)[0], thinking=options.thinking)
         history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
         opening = pieces.before(is_first=not self._placed)
         start = engine.length(CHAT)
@@ -177,8 +227,8 @@ class Conversation:
         self._placed[-1].body = draft.body
         spans, transfer, reading = self.book.take_evidence()
         proof = prove(
-            spans,
-            n_book=self.book.n_tokens,
+            self._ground.counted(spans),
+            n_book=self._ground.n_book,
             generated=kept,
             history=history,
             restored=transfer,
@@ -186,8 +236,9 @@ class Conversation:
             first_token_s=finish.first_token_s,
             decode_s=finish.decode_s,
             position=finish.position,
-            n_context=engine.settings.n_context,
+            n_context=self._ground.capacity,
             seed=sampling.seed,
+            reread=asked.n_tokens,
         )
         if finish.reason == "full":
             yield Notice("The context is full, so the answer ends here.")
@@ -196,12 +247,34 @@ class Conversation:
         status: Status = "stopped" if finish.reason == "cancelled" else "done"
         return self._finished(draft, status, proof)
 
+    def _worded(self, question: str, number: int, options: AskOptions) -> Asked:
+        """Return what the model is asked: the question, and what the options put beside it."""
+        engine, extras = self.book.engine, options.extras
+        request = f" {QUOTE_REQUEST}" if extras.wants_quotes(engine.info.size_bytes) else ""
+        if not extras.wants_evidence(self._ground.n_book, engine.info.size_bytes):
+            return Asked(question + request)
+
+        def count(text: str) -> int:
+            return len(engine.tokenize([text], special=False)[0])
+
+        room = self._ground.capacity - self._ground.n_tokens - LEAST_ANSWER_TOKENS - count(question) - len(request)
+        earlier = [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
+        asked = with_passages(
+            question,
+            self.book.passages,
+            earlier,
+            budget_tokens=min(extras.evidence_tokens, int(room * EVIDENCE_SHARE)),
+            count=count,
+            until=self.until,
+        )
+        return replace(asked, text=asked.text + request)
+
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
         turns = [turn for turn in self.turns() if turn.number < number and (turn.tokens or turn.answer)]
         bodies = [(turn.number, self._body_of(turn)) for turn in turns]
-        self.book.engine.fork(BOOK, CHAT)
         self._placed = []
+        yield from self._ground.place(self._still_wanted)
         self._loaded = True
         return (yield from self._read_back(bodies))
 
@@ -230,7 +303,7 @@ class Conversation:
 
     def _fitting(self, bodies: list[tuple[int, array[int]]]) -> list[tuple[int, array[int]]]:
         """Return the newest turns that take no more than their share of the chat's room."""
-        room = int((self.book.settings.n_context - self.book.n_tokens) * KEPT_SHARE)
+        room = int((self._ground.capacity - self._ground.n_tokens) * KEPT_SHARE)
         opening = len(self.book.pieces.next_opening)
         kept: list[tuple[int, array[int]]] = []
         for number, body in reversed(bodies):
@@ -243,18 +316,18 @@ class Conversation:
     def _make_room(self, needed: int, number: int) -> Generator[AskEvent, None, int]:
         """Let the oldest turns leave the context (not the record) when the question would not fit; returns tokens."""
         engine = self.book.engine
-        n_context = self.book.settings.n_context
+        n_context = self._ground.capacity
         if engine.length(CHAT) + needed + LEAST_ANSWER_TOKENS <= n_context:
             return 0
-        if self.book.n_tokens + needed + LEAST_ANSWER_TOKENS > n_context:
+        if self._ground.n_tokens + needed + LEAST_ANSWER_TOKENS > n_context:
             raise ContextFull(
                 f"The question takes {needed:,} tokens; beside the book there is room for "
-                f"{n_context - self.book.n_tokens - LEAST_ANSWER_TOKENS:,}.",
+                f"{n_context - self._ground.n_tokens - LEAST_ANSWER_TOKENS:,}.",
                 "Shorten it, or raise chat_tokens.",
             )
         bodies = [(placed.number, placed.body) for placed in self._placed]
-        engine.fork(BOOK, CHAT)
         self._placed = []
+        yield from self._ground.place(self._still_wanted)
         fitting = self._fitting(bodies)
         while fitting and self._length_of(fitting) + needed + LEAST_ANSWER_TOKENS > n_context:
             fitting.pop(0)
@@ -263,7 +336,7 @@ class Conversation:
 
     def _length_of(self, bodies: list[tuple[int, array[int]]]) -> int:
         opening = len(self.book.pieces.next_opening)
-        return self.book.n_tokens + sum(len(body) + opening for _, body in bodies)
+        return self._ground.n_tokens + sum(len(body) + opening for _, body in bodies)
 
     def _rewind_before(self, number: int) -> None:
         """Cut the context back to where turn `number` starts; where that is impossible it is loaded again later."""
@@ -316,13 +389,15 @@ class Conversation:
         self._loaded = False  # whatever the context holds now, the record says what it should hold
         self._finish(draft, status, {}, error)
         try:
-            self.book.forget_evidence()
+            self.book.forget_evidence(self._ground.n_book)
         except EngineDied as died:
             self._died = died
 
     def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Answered:
         self._finish(draft, status, proof.as_dict(), "")
-        return Answered(self._session().id, draft.number, draft.answer.strip(), draft.thinking.strip(), status, proof)
+        answer = draft.answer.strip()
+        quotes = self.book.quotes.check(answer, until=self.until)
+        return Answered(self._session().id, draft.number, answer, draft.thinking.strip(), status, proof, quotes)
 
     def _finish(self, draft: _Draft, status: Status, proof: dict[str, object], error: str) -> None:
         self._sessions.finish_turn(
@@ -332,7 +407,7 @@ class Conversation:
             thinking=draft.thinking.strip(),
             tokens=draft.recorded(),
             status=status,
-            proof=proof,
+            proof=proof | (self.limit.noted() if self.limit else {}),
             error=error,
         )
 

@@ -1,8 +1,8 @@
 """What happens while a book is prepared and a question answered; front ends only render it.
 
 `Library.prepare` yields `Notice`, `Waiting`, `Opening`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`,
-`Restored` and at last `Ready`; `Conversation.ask` yields `Notice`, `Restored`, `HistoryRead`, `Thinking`, `Answer` and
-at last `Answered`.
+`Restored` and at last `Ready`; `Conversation.ask` yields `Notice`, `Restored`, `Limited`, `Reading`, `HistoryRead`,
+`Thinking`, `Answer` and at last `Answered`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cagchat.opened import OpenBook
     from cagchat.proof import Proof
+    from cagchat.quotes.check import Checks
     from cagchat.sessions.session import Status
 
 
@@ -125,6 +126,27 @@ class HistoryRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """The chat knows the book only up to the character `offset`: its first `n_tokens` tokens. `words` name the place.
+
+    `to_read` tokens of it are about to be evaluated, which `Reading` events follow; 0 where the cache is simply cut.
+    """
+
+    offset: int
+    n_tokens: int
+    to_read: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Passages of the book at these places were put beside the question: `n_tokens` that are evaluated again."""
+
+    places: tuple[str, ...]
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Thinking:
     """A fragment of what the model thinks before it answers."""
 
@@ -140,7 +162,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The turn is over and recorded; `proof` is counted by the engine."""
+    """The turn is over and recorded; `proof` is counted by the engine, `quotes` are those of the answer, looked up."""
 
     session_id: str
     number: int
@@ -148,6 +170,7 @@ class Answered:
     thinking: str
     status: Status
     proof: Proof
+    quotes: Checks | None = None
 
 
-AskEvent = Notice | Restored | HistoryRead | Thinking | Answer | Answered
+AskEvent = Notice | Restored | Limited | Reading | HistoryRead | Reread | Thinking | Answer | Answered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cagchat.documents import Document
 from cagchat.engine.backend import Backend
@@ -10,6 +11,8 @@ from cagchat.engine.protocol import BOOK, Engine, Probe, Span, Transfer
 from cagchat.errors import EngineDied, StateDamaged
 from cagchat.events import Restored
 from cagchat.files import partial_path, publish, storage_errors
+from cagchat.limits.limit import Limit
+from cagchat.limits.snapshots import Snapshots
 from cagchat.prompt import FramedTokens, tokenize_frame
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder
@@ -19,6 +22,10 @@ PROBE_TOP = 8
 # between builds and processors it is some tenths. Another text of the same length differs by whole units, or in which
 # tokens are likely at all (measured with SmolLM2, three phrases of 700 tokens replaced).
 SAME_BUILD, OTHER_BUILD = 0.25, 0.5
+
+if TYPE_CHECKING:
+    from cagchat.passages.index import PassageIndex
+    from cagchat.quotes.check import QuoteChecker
 
 Notify = Callable[[str], None]
 
@@ -37,9 +44,13 @@ class OpenBook:
         self._backend = backend
         self._pieces: FramedTokens | None = None
         self._document: Document | None = None
+        self._quotes: QuoteChecker | None = None
+        self._passages: PassageIndex | None = None
         self._last_transfer: Transfer | None = None
         self._kept: list[Span] = []
         self.just_read = False
+        self.snapshots = Snapshots(folder)
+        self.limit: Limit | None = None  # how far new chats know the book; None for all of it
 
     @property
     def n_tokens(self) -> int:
@@ -60,16 +71,38 @@ class OpenBook:
             self._pieces = tokenize_frame(self.manifest.frame, self.engine)
         return self._pieces
 
+    @property
+    def quotes(self) -> QuoteChecker:
+        """Where the quotes of answers are looked up."""
+        if self._quotes is None:
+            from cagchat.quotes.check import QuoteChecker  # 40 ms, which no reopening need wait for
+
+            self._quotes = QuoteChecker(self.document)
+        return self._quotes
+
+    @property
+    def passages(self) -> PassageIndex:
+        """Where passages are looked for; its index lies in the state's folder and goes with it."""
+        if self._passages is None:
+            from cagchat.passages.index import open_index  # sqlite3 and word lists: 30 ms
+
+            self._passages = open_index(self.document, self.folder.path / "passages")
+        return self._passages
+
     def restored(self, transfer: Transfer) -> None:
         """Note a restore, for the next answer's proof."""
         self._last_transfer = transfer
 
-    def forget_evidence(self) -> None:
-        """Drop what an abandoned answer evaluated, but not what was read of the book: the next proof must tell that."""
-        self._kept += [span for span in self.engine.take_spans() if span.start < self.n_tokens]
+    def forget_evidence(self, n_book: int | None = None) -> None:
+        """Drop what an abandoned answer evaluated, but not what was read of the book: the next proof must tell that.
+
+        A chat that knows the book up to a limit gives how many of the book's tokens these are.
+        """
+        n_book = self.n_tokens if n_book is None else n_book
+        self._kept += [span for span in self.engine.take_spans() if span.start < n_book or span.sequence == BOOK]
 
     def take_evidence(self) -> tuple[list[Span], Transfer | None, bool]:
-        """Return what was evaluated and restored since the last call, and whether this run was reading the book."""
+        """Return what was evaluated and restored since the last call, and whether the book was being read."""
         transfer, self._last_transfer = self._last_transfer, None
         reading, self.just_read = self.just_read, False
         kept, self._kept = self._kept, []
@@ -92,6 +125,7 @@ class OpenBook:
     def close(self) -> None:
         """End the engine."""
         self.engine.close()
+        self.snapshots.clear()
 
 
 def restore(engine: Engine, folder: StateFolder, manifest: Manifest, file: StateFile | None) -> Restored:

@@ -15,8 +15,9 @@ class Proof:
 
     `book_evaluated` counts positions of the book that went through the model since the last answer (or since the book
     was opened); the rest, `book_reused`, came from the cache. `evaluated` counts the question's tokens and the frame
-    around it, `history_evaluated` those of earlier turns that were read back, `generated` the answer's. `other` is
-    what was evaluated beside any text: a token that proves a restored state, fillers of a short batch.
+    around it (`reread` of them passages of the book beside it), `history_evaluated` those of earlier turns that were
+    read back, `generated` the answer's. `other` is what was evaluated beside any text: a token that proves a restored
+    state, fillers of a short batch.
 
     `reading` says that the book was being read in this run, so that evaluating it was the purpose; otherwise any
     `book_evaluated` is a failure, and the line says so loudly.
@@ -36,6 +37,7 @@ class Proof:
     context_tokens: int
     reading: bool
     seed: int
+    reread: int = 0
 
     @property
     def book_reused(self) -> int:
@@ -59,7 +61,8 @@ class Proof:
         if self.book_evaluated:
             what = "book tokens read" if self.reading else "BOOK TOKENS READ AGAIN"
             parts.append(f"{self.book_evaluated:,} {what}")
-        parts.append(f"{self.evaluated:,} evaluated")
+        passages = f" ({self.reread:,} of passages)" if self.reread else ""
+        parts.append(f"{self.evaluated:,} evaluated{passages}")
         if self.history_evaluated:
             parts.append(f"{self.history_evaluated:,} of earlier turns")
         if self.restored_bytes:
@@ -73,6 +76,7 @@ class Proof:
 def recorded(values: Mapping[str, object]) -> Proof | None:
     """Return the proof that `as_dict` wrote down; None when there is none, or another version wrote it."""
     known: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Proof)}
+    known["reread"] = values.get("reread", 0)  # proofs of the first version have none
     if any(not isinstance(value, int | float) for value in known.values()):
         return None
     return Proof(**known)
@@ -104,6 +108,7 @@ def prove(
     n_context: int,
     reading: bool = False,
     seed: int = 0,
+    reread: int = 0,
 ) -> Proof:
     """Make the proof of one answer from everything that was evaluated since the last one.
 
@@ -125,6 +130,7 @@ def prove(
         context_tokens=n_context,
         reading=reading,
         seed=seed,
+        reread=reread,
     )
 
 

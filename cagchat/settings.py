@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool
 
+Choice = Literal["auto", "always", "off"]
+CHOICES: tuple[Choice, ...] = ("auto", "always", "off")
+
 FastKernels = Literal["auto", "on", "off"]
 
 KV_CHOICES: tuple[KvChoice, ...] = ("auto", "f16", "q8_0", "q4_0")
@@ -48,7 +51,7 @@ class Settings:
         metadata=about("How the KV cache is stored; q8_0 takes half the room of f16.", choices=KV_CHOICES),
     )
     chat_tokens: int = field(
-        default=4096,
+        default=8192,
         metadata=about("Tokens kept free beside the book for questions and answers.", low=256, high=10_000_000),
     )
     batch: int = field(
@@ -111,6 +114,23 @@ class Settings:
     )
     max_tokens: int = field(default=1024, metadata=about("The longest answer, in tokens.", low=1, high=10_000_000))
     thinking: bool = field(default=False, metadata=about("Let a model that can think before it answers do so."))
+    evidence: Choice = field(
+        default="auto",
+        metadata=about(
+            "Put passages that a search finds beside each question; auto does so for long books and able models.",
+            choices=CHOICES,
+        ),
+    )
+    evidence_tokens: int = field(
+        default=1500,
+        metadata=about("Tokens that such passages may take together, at most half of the chat's.", low=64, high=65536),
+    )
+    quoting: Choice = field(
+        default="auto",
+        metadata=about(
+            "Ask the model to quote before it answers; auto asks models that are large enough to.", choices=CHOICES
+        ),
+    )
     disk_budget_gb: float = field(
         default=50.0, metadata=about("Gigabytes that saved states may take together.", low=0, high=1_000_000)
     )
@@ -149,6 +169,9 @@ ANSWERING = (
     "seed",
     "max_tokens",
     "thinking",
+    "evidence",
+    "evidence_tokens",
+    "quoting",
 )
 
 

@@ -8,13 +8,12 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_answering, add_book, add_engine
+from cagchat.cli.options import add_answering, add_book, add_engine, add_until
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
     from cagchat.events import Answered
-    from cagchat.opened import OpenBook
     from cagchat.settings import Settings
 
 STOPPED = 130
@@ -32,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
     chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    add_until(parser)
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     add_answering(parser)
     add_engine(parser)
@@ -43,6 +43,7 @@ def run(app: App, args: argparse.Namespace) -> int:
     app.warm_up()
     from cagchat.cli.books import book_source, session_to_continue
     from cagchat.cli.progress import prepare
+    from cagchat.cli.until import limit_of
     from cagchat.library import Options
 
     options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
@@ -52,11 +53,12 @@ def run(app: App, args: argparse.Namespace) -> int:
 
     try:
         session = session_to_continue(app, book, args.session, args.go_on)
-        conversation = Conversation(book, app.sessions, session)
+        limit = limit_of(app, book, args.until) if args.until is not None else None
+        conversation = Conversation(book, app.sessions, session, limit=limit)
         events = conversation.ask(question, ask_options(app.settings))
         answered, notices = show(conversation, events, quiet=args.json)
         if args.json:
-            print(json.dumps(as_object(book, question, answered, notices), ensure_ascii=False, indent=2))
+            print(json.dumps(as_object(conversation, question, answered, notices), ensure_ascii=False, indent=2))
         return STOPPED if answered.status == "stopped" else 0
     finally:
         book.close()
@@ -83,6 +85,7 @@ def ask_options(settings: Settings) -> AskOptions:
     """Return the settings that are about answering."""
     from cagchat.conversation import AskOptions
     from cagchat.engine.protocol import Sampling
+    from cagchat.wording import Extras
 
     sampling = Sampling(
         temperature=settings.temperature,
@@ -93,20 +96,23 @@ def ask_options(settings: Settings) -> AskOptions:
         presence_penalty=settings.presence_penalty,
         seed=settings.seed,
     )
-    return AskOptions(sampling, max_tokens=settings.max_tokens, thinking=settings.thinking)
+    extras = Extras(settings.evidence, settings.evidence_tokens, settings.quoting)
+    return AskOptions(sampling, max_tokens=settings.max_tokens, thinking=settings.thinking, extras=extras)
 
 
 def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> tuple[Answered, list[str]]:
     """Print an answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
     from cagchat.cli.app import say
+    from cagchat.cli.footnotes import footnotes
     from cagchat.cli.interrupt import on_interrupt
-    from cagchat.events import Answer, Answered, Notice, Thinking
+    from cagchat.cli.until import reading_shown, sentence
+    from cagchat.events import Answer, Answered, Limited, Notice, Thinking
 
     notices: list[str] = []
     begun = False
     # Closed whatever happens, a broken pipe too, so that the turn is settled while the chats are still open.
     with on_interrupt(conversation.stop), closing(events):
-        for event in events:
+        for event in reading_shown(events):
             match event:
                 case Answer(text):
                     # Models like to begin with blank lines; the record is stripped too.
@@ -116,6 +122,8 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
                         print(shown, end="", flush=True)
                 case Thinking(text) if not quiet:
                     print(text, end="", file=sys.stderr, flush=True)
+                case Limited():
+                    say(sentence(event))
                 case Notice(text):
                     notices.append(text)
                     say(text)
@@ -124,13 +132,23 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
                         print(flush=True)
                         if event.status == "stopped":
                             say("(stopped; kept as it is)")
-                        say(event.proof.line())
+                        say(summary(event))
+                        for line in footnotes(event.quotes) if event.quotes else ():
+                            say(line)
                     return event, notices
     raise AssertionError("ask ends with Answered")
 
 
-def as_object(book: OpenBook, question: str, answered: Answered, notices: list[str]) -> dict[str, object]:
+def summary(answered: Answered) -> str:
+    """Return the line below an answer: its proof, and how many of its quotes are in the book."""
+    return f"{answered.proof.line()}, {answered.quotes}" if answered.quotes is not None else answered.proof.line()
+
+
+def as_object(conversation: Conversation, question: str, answered: Answered, notices: list[str]) -> dict[str, object]:
     """Return everything about one answer, for `--json`."""
+    from dataclasses import asdict
+
+    book = conversation.book
     manifest = book.manifest
     return {
         "book": {
@@ -142,6 +160,7 @@ def as_object(book: OpenBook, question: str, answered: Answered, notices: list[s
             "truncated": manifest.book.truncated,
         },
         "model": {"name": manifest.model_name, "path": manifest.model_path, "kv_type": manifest.key.kv_type},
+        "until": asdict(conversation.limit) if conversation.limit else None,
         "session": answered.session_id,
         "turn": answered.number,
         "question": question.strip(),
@@ -150,5 +169,6 @@ def as_object(book: OpenBook, question: str, answered: Answered, notices: list[s
         "status": answered.status,
         "proof": answered.proof.as_dict(),
         "proof_line": answered.proof.line(),
+        "quotes": answered.quotes.as_dict() if answered.quotes else None,
         "notices": notices,
     }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_answering, add_book, add_engine
+from cagchat.cli.options import add_answering, add_book, add_engine, add_until
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -23,6 +23,7 @@ HELP = """\
   /edit N QUESTION    ask QUESTION in place of question N, and go on from there
   /turns              list this chat's questions with their numbers
   /new                begin a new chat about the same book
+  /until PLACE        let the chat know the book up to "Chapter 12", 40%, or end; /new to know less than before
   /quit, Ctrl-D       leave; Ctrl-C stops an answer and keeps it
 """
 
@@ -33,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
     chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    add_until(parser)
     parser.add_argument("--plain", action="store_true", help="chat line by line instead of on a screen of its own")
     add_answering(parser)
     add_engine(parser)
@@ -47,12 +49,14 @@ def run(app: App, args: argparse.Namespace) -> int:
         raise UsageError("`open` is a chat and needs a terminal.", 'Use `cagchat ask BOOK "question"` in scripts.')
     app.warm_up()
     from cagchat.cli.books import book_source, session_to_continue
+    from cagchat.cli.until import limit_of
     from cagchat.library import Options
 
     source = book_source(app, args.book)
     options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
 
     def choose(book: OpenBook) -> Session | None:
+        book.limit = limit_of(app, book, args.until) if args.until is not None else None
         return session_to_continue(app, book, args.session, args.go_on)
 
     return plain(app, source, options, choose) if args.plain else full_screen(app, source, options, choose)
@@ -67,13 +71,9 @@ def full_screen(
     """Run the terminal app, on the library when no book is named, and say how to go on after it."""
     from cagchat.cli.app import say
     from cagchat.cli.ask import ask_options
-    from cagchat.cli.doctor import memory_bytes
     from cagchat.demo import story_path
+    from cagchat.hardware.meter import open_meter
     from cagchat.tui.app import CagchatApp
-
-    def memory() -> tuple[int, int] | None:
-        found = memory_bytes()
-        return (found[0] - found[1], found[0]) if found else None
 
     with story_path() as story:
         screen = CagchatApp(
@@ -83,7 +83,7 @@ def full_screen(
             answering=ask_options(app.settings),
             story=story,
             choose=choose,
-            memory=memory,
+            open_meter=open_meter,
         )
         screen.run()
         screen.leave()
@@ -103,7 +103,9 @@ def plain(app: App, source: Source, options: Options, choose: Callable[[OpenBook
 
     book = prepare(app.library, source, options, meanwhile=app.ready_to_chat)
     try:
-        chat = Prompt(app, book, Conversation(book, app.sessions, choose(book)), ask_options(app.settings))
+        session = choose(book)
+        conversation = Conversation(book, app.sessions, session, limit=book.limit)
+        chat = Prompt(app, book, conversation, ask_options(app.settings))
         chat.greet()
         chat.loop()
         if chat.conversation.session is not None:
@@ -125,7 +127,9 @@ class Prompt:
 
     def greet(self) -> None:
         """Say which book is open and how to get help, and show what was said before in a continued chat."""
-        print(f"{self.book.manifest.book.title}: {self.book.n_tokens:,} tokens in context. /help shows the commands.")
+        known = f", known up to {limit.words}" if (limit := self.conversation.limit) else ""
+        title = self.book.manifest.book.title
+        print(f"{title}: {self.book.n_tokens:,} tokens in context{known}. /help shows the commands.")
         for turn in self.conversation.turns():
             print(f"\n> {turn.question}\n{turn.answer}")
 
@@ -163,6 +167,7 @@ class Prompt:
 
     def command(self, line: str) -> Asking | None:
         """Obey a command; return the events of those that answer."""
+        from cagchat.cli.until import limit_of
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError
 
@@ -181,6 +186,10 @@ class Prompt:
             case "/new":
                 self.conversation = Conversation(self.book, self.app.sessions)
                 print("A new chat about the same book.")
+            case "/until":
+                self.book.limit = limit_of(self.app, self.book, rest)
+                self.conversation.limit_to(self.book.limit)
+                print("The next question goes by it.")
             case "/help":
                 print(HELP, end="")
             case _:

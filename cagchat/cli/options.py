@@ -61,6 +61,16 @@ def add_source(parser: argparse.ArgumentParser, *, several: bool = False) -> Non
     )
 
 
+def add_until(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that keeps what a reader has not read yet from the chat."""
+    parser.add_argument(
+        "--until",
+        metavar="PLACE",
+        help='let the model know the book only up to a place: "Chapter 12" (its end), 40%%, "p. 120", a bookmark of '
+        'the app ("bookmark 1", or "here" for where its reader is), or end',
+    )
+
+
 def add_answering(parser: argparse.ArgumentParser) -> None:
     """Add the flags of commands that answer."""
     add_settings(parser, "answering", ANSWERING)

@@ -1,0 +1,83 @@
+"""What is put beside a question, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cagchat.documents import Document, Section
+from cagchat.passages.index import PassageIndex, open_index
+from cagchat.passages.render import quoted
+from cagchat.wording import ABLE_FROM_BYTES, EVIDENCE_FROM_TOKENS, Extras, with_passages
+
+PARAGRAPHS = (
+    "The ferry to Aldermouth left at nine, and Ines Varga was not on it.",
+    "Old Perrin kept the ledger of the harbour under a loose board in his kitchen.",
+    "Nobody had told the baker that the bridge would be closed until the thaw.",
+)
+TEXT = "\n\n".join(PARAGRAPHS)
+QUESTION = "Where did Perrin keep the ledger?"
+
+
+@pytest.fixture
+def index() -> Iterator[PassageIndex]:
+    document = Document("Lanterns", TEXT, (Section("Chapter 1", 0, len(TEXT)),), "text")
+    with open_index(document) as index:
+        yield index
+
+
+@pytest.mark.parametrize(
+    ("evidence", "n_book", "n_bytes", "wanted"),
+    [
+        ("off", 10**6, 10**12, False),
+        ("always", 1, 1, True),
+        ("auto", EVIDENCE_FROM_TOKENS - 1, 10**12, False),
+        ("auto", EVIDENCE_FROM_TOKENS, ABLE_FROM_BYTES - 1, False),
+        ("auto", EVIDENCE_FROM_TOKENS, ABLE_FROM_BYTES, True),
+    ],
+)
+def test_when_passages_are_looked_for(evidence: str, n_book: int, n_bytes: int, wanted: bool) -> None:
+    """The setting decides; auto goes by the length of the book and the size of the model."""
+    extras = Extras(evidence=evidence)  # type: ignore[arg-type]  # from a table
+    assert extras.wants_evidence(n_book, n_bytes) is wanted
+
+
+@pytest.mark.parametrize(
+    ("quoting", "n_bytes", "wanted"),
+    [
+        ("off", 10**12, False),
+        ("always", 1, True),
+        ("auto", ABLE_FROM_BYTES - 1, False),
+        ("auto", ABLE_FROM_BYTES, True),
+    ],
+)
+def test_who_is_asked_to_quote(quoting: str, n_bytes: int, wanted: bool) -> None:
+    """The setting decides; auto goes by the size of the model."""
+    assert Extras(quoting=quoting).wants_quotes(n_bytes) is wanted  # type: ignore[arg-type]  # from a table
+
+
+def test_passages_stand_between_the_question_and_the_question_again(index: PassageIndex) -> None:
+    """The question comes first and last, the passage that fits it between, and its tokens are counted."""
+    asked = with_passages(QUESTION, index, (), budget_tokens=500, count=len)
+    assert asked.text.startswith(QUESTION)
+    assert asked.text.endswith(QUESTION)
+    assert PARAGRAPHS[1] in asked.text
+    assert asked.n_tokens == len(quoted(asked.passages))
+
+
+def test_nothing_is_put_beside_a_question_that_nothing_fits(index: PassageIndex) -> None:
+    """A question about what is not in the book stays as it is."""
+    asked = with_passages("What is the capital of Mongolia?", index, (), budget_tokens=500, count=len)
+    assert (asked.text, asked.passages, asked.n_tokens) == ("What is the capital of Mongolia?", (), 0)
+
+
+def test_no_room_means_no_passages(index: PassageIndex) -> None:
+    """A budget that no passage fits leaves the question alone."""
+    assert with_passages(QUESTION, index, (), budget_tokens=10, count=len).passages == ()
+
+
+def test_nothing_beyond_the_limit_is_shown(index: PassageIndex) -> None:
+    """With a limit before the passage that fits, its words are not in what is asked."""
+    asked = with_passages(QUESTION, index, (), budget_tokens=500, count=len, until=TEXT.index("Old Perrin"))
+    assert "loose board" not in asked.text
