@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELP = """\
   /again              answer the last question anew
   /edit N QUESTION    ask QUESTION in place of question N, and go on from there
+  /summary CHAPTER    what happens in a chapter; /who NAME, /since CHAPTER
   /turns              list this chat's questions with their numbers
   /new                begin a new chat about the same book
   /until PLACE        let the chat know the book up to "Chapter 12", 40%, or end; /new to know less than before
@@ -170,6 +171,7 @@ class Prompt:
         from cagchat.cli.until import limit_of
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError
+        from cagchat.questions import filled
 
         name, _, rest = line.partition(" ")
         match name:
@@ -193,5 +195,9 @@ class Prompt:
             case "/help":
                 print(HELP, end="")
             case _:
-                raise UsageError(f"There is no command {name}.", "/help lists them.")
+                ready_made = filled(self.book.document, name, rest)
+                if ready_made is None:
+                    raise UsageError(f"There is no command {name}.", "/help lists them.")
+                print(f"> {ready_made}")
+                return self.conversation.ask(ready_made, self.options)
         return None

@@ -267,6 +267,10 @@ class LlamaEngine:
         """See the protocol."""
         self.clear(target)
         if self.length(source):
+            if self._info.memory == "sliding":
+                # Cells behind the window that two sequences share are never free again, and the ring of cells is full
+                # after two windows: loaded back, the source holds only the cells that its window still sees.
+                self._load_partial(source, self._partial_state(source))
             self._ll.llama_memory_seq_cp(self._kv, source, target, -1, -1)
             self._marks.copy(source, target)
 

@@ -15,10 +15,10 @@ from tests.cli.commands import Terminal, error_of, terminal_at
 from tests.reading_cases import chapters, write_book
 
 QUESTION = "Who kept the ledger of the harbour under a loose board in his kitchen?"
-FIRST_PROOF = re.compile(r"^[\d,]+ book tokens read, [\d,]+ evaluated, first token [\d.]+ m?s, \d+ tok/s$", re.M)
+FIRST_PROOF = re.compile(r"^[\d,]+ book tokens read, [\d,]+ evaluated, first token [\d.]+ m?s, \d+ tok/s(, [\w ]*quotes?.*)?$", re.M)
 LATER_PROOF = re.compile(
     r"^book [\d,]+ tokens reused, [\d,]+ evaluated, restored [\d.]+ [kMG]B in [\d.]+ m?s, first token [\d.]+ m?s, "
-    r"\d+ tok/s$",
+    r"\d+ tok/s(, [\w ]*quotes?.*)?$",
     re.M,
 )
 

@@ -92,6 +92,20 @@ def test_fork_leaves_the_book(engine: Engine) -> None:
     assert ask(engine, "Who was late?") == first
 
 
+def test_a_book_longer_than_any_window(engine: Engine) -> None:
+    """A book many windows long can be probed while it is read, forked as often as one likes, and answers the same."""
+    book = tokens(engine, TEXT * 20)[:900]
+    for part in (book[:500], book[500:]):
+        for _ in engine.evaluate(BOOK, part):
+            pass
+        assert engine.probe(BOOK, part[0], 4) == engine.probe(BOOK, part[0], 4)
+    engine.mark(BOOK)
+    first = ask(engine, "Who was late?")
+    ask(engine, "How many lanterns were there?")
+    assert ask(engine, "Who was late?") == first
+    assert engine.length(BOOK) == len(book)
+
+
 def test_two_forks_side_by_side(engine: Engine) -> None:
     """A fork that another fork was made beside answers as it would alone."""
     read_book(engine)
