@@ -251,7 +251,7 @@ class Conversation:
         """Return what the model is asked: the question, and what the options put beside it."""
         engine, extras = self.book.engine, options.extras
         request = f" {QUOTE_REQUEST}" if extras.wants_quotes(engine.info.size_bytes) else ""
-        if not extras.wants_evidence(self._ground.n_book, engine.info.size_bytes):
+        if not extras.wants_evidence(self._ground.n_book):
             return Asked(question + request)
 
         def count(text: str) -> int:

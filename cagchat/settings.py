@@ -117,12 +117,12 @@ class Settings:
     evidence: Choice = field(
         default="auto",
         metadata=about(
-            "Put passages that a search finds beside each question; auto does so for long books and able models.",
+            "Put passages that a search finds beside each question; auto does so where a book is long enough.",
             choices=CHOICES,
         ),
     )
     evidence_tokens: int = field(
-        default=1500,
+        default=1000,
         metadata=about("Tokens that such passages may take together, at most half of the chat's.", low=64, high=65536),
     )
     quoting: Choice = field(

@@ -9,7 +9,7 @@ import pytest
 from cagchat.documents import Document, Section
 from cagchat.passages.index import PassageIndex, open_index
 from cagchat.passages.render import quoted
-from cagchat.wording import ABLE_FROM_BYTES, EVIDENCE_FROM_TOKENS, Extras, with_passages
+from cagchat.wording import EVIDENCE_FROM_TOKENS, QUOTES_FROM_BYTES, Extras, with_passages
 
 PARAGRAPHS = (
     "The ferry to Aldermouth left at nine, and Ines Varga was not on it.",
@@ -28,19 +28,17 @@ def index() -> Iterator[PassageIndex]:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "n_book", "n_bytes", "wanted"),
+    ("evidence", "n_book", "wanted"),
     [
-        ("off", 10**6, 10**12, False),
-        ("always", 1, 1, True),
-        ("auto", EVIDENCE_FROM_TOKENS - 1, 10**12, False),
-        ("auto", EVIDENCE_FROM_TOKENS, ABLE_FROM_BYTES - 1, False),
-        ("auto", EVIDENCE_FROM_TOKENS, ABLE_FROM_BYTES, True),
+        ("off", 10**6, False),
+        ("always", 1, True),
+        ("auto", EVIDENCE_FROM_TOKENS - 1, False),
+        ("auto", EVIDENCE_FROM_TOKENS, True),
     ],
 )
-def test_when_passages_are_looked_for(evidence: str, n_book: int, n_bytes: int, wanted: bool) -> None:
-    """The setting decides; auto goes by the length of the book and the size of the model."""
-    extras = Extras(evidence=evidence)  # type: ignore[arg-type]  # from a table
-    assert extras.wants_evidence(n_book, n_bytes) is wanted
+def test_when_passages_are_looked_for(evidence: str, n_book: int, wanted: bool) -> None:
+    """The setting decides; auto goes by the length of the book."""
+    assert Extras(evidence=evidence).wants_evidence(n_book) is wanted  # type: ignore[arg-type]  # from a table
 
 
 @pytest.mark.parametrize(
@@ -48,8 +46,8 @@ def test_when_passages_are_looked_for(evidence: str, n_book: int, n_bytes: int, 
     [
         ("off", 10**12, False),
         ("always", 1, True),
-        ("auto", ABLE_FROM_BYTES - 1, False),
-        ("auto", ABLE_FROM_BYTES, True),
+        ("auto", QUOTES_FROM_BYTES - 1, False),
+        ("auto", QUOTES_FROM_BYTES, True),
     ],
 )
 def test_who_is_asked_to_quote(quoting: str, n_bytes: int, wanted: bool) -> None:

@@ -97,7 +97,9 @@ def compare(bench: Workbench, timer: Callable[[], float]) -> dict[str, Cell]:
 def ask(bench: Workbench, timer: Callable[[], float]) -> Asked:
     """Run `cagchat ask` once. Raises `EngineError` with what it said when it gives no answer."""
     options = ["--temperature", "0", "--max-tokens", str(ANSWER_TOKENS), *flags(bench.settings)]
-    command = [sys.executable, "-P", "-m", "cagchat", "ask", str(bench.book), QUESTIONS[0], *options]
+    # Nothing is put beside the question: what is measured is what the cache gives.
+    plain = ("--evidence", "off", "--quoting", "off")
+    command = [sys.executable, "-P", "-m", "cagchat", "ask", str(bench.book), QUESTIONS[0], *plain, *options]
     with tempfile.TemporaryFile() as log:
         began = timer()
         with subprocess.Popen(
