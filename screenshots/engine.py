@@ -14,6 +14,8 @@ from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import Blob, Engine, EngineSettings, Finish, Piece, Progress, Sampling, Tokens, Transfer
 from cagchat.errors import EngineDied
+from cagchat.plan.rates import Estimate
+from cagchat.plan.run import Run
 
 # Those of a small model on two cores.
 BATCH_S = 3.2
@@ -22,6 +24,7 @@ UNEVEN_S = 0.5  # at most: other programs run, too
 TOKEN_S = 0.09
 FIRST_TOKEN_S = 0.65
 SAVE_S = 0.12
+BATCH = 512  # tokens, as in the settings of the stage
 RESTORE_S = 0.015
 
 SCRIPT = FakeScript(answers=ANSWERS, batch_s=BATCH_S, token_s=TOKEN_S)
@@ -130,6 +133,11 @@ class SteadyBackend(FakeBackend):
         super().__init__(SCRIPT)
         self._clock = clock
         self._served = 0
+
+    def estimate(self, run: Run, start: int, end: int) -> Estimate | None:
+        """Return the time that reading takes, as after a first book."""
+        batches = (end - start) / BATCH
+        return Estimate(batches * (BATCH_S + UNEVEN_S / 2 + SLOWER_S * (start + end) / 2), "measured here")
 
     def open_engine(self, settings: EngineSettings, notify: Notify) -> Engine:
         """Start an engine."""

@@ -23,6 +23,7 @@ from cagchat.demo import story_path
 from cagchat.engine.protocol import Sampling
 from cagchat.events import Ready
 from cagchat.files import private_folder
+from cagchat.hardware.meter import Load
 from cagchat.library import Library
 from cagchat.locations import Locations
 from cagchat.sessions.store import Sessions
@@ -43,8 +44,23 @@ SETTINGS = Settings(
     seed=7,
 )
 ANSWERING = AskOptions(Sampling(temperature=0.0, seed=7), max_tokens=1024)
-MEMORY = (6_100_000_000, 16_000_000_000)
+LOAD = Load("RAM", 6_100_000_000, 16_000_000_000)
 READY = "● ready"
+
+
+class SteadyMeter:
+    """A meter of a machine on which nothing changes."""
+
+    def __init__(self) -> None:
+        self.was_read = False
+
+    def read(self) -> Load:
+        """Return what is always used."""
+        self.was_read = True
+        return LOAD
+
+    def close(self) -> None:
+        """Do nothing: there is no driver."""
 
 
 class Desktop:
@@ -52,7 +68,7 @@ class Desktop:
 
     def __init__(self, home: Path, story: Path, held_after: int | None) -> None:
         ids = count()
-        self.memory_told = False
+        self.meter = SteadyMeter()
         self.clock = Clock(BEGAN, held_after, PATIENCE_S)
         self.book = Path(shutil.copy(story, home / "eleven-pounds.md"))
         self.locations = Locations(home / "config", home / "data", home / "cache")
@@ -61,11 +77,6 @@ class Desktop:
         self.backend = SteadyBackend(self.clock)
         self.sessions = Sessions(self.locations.sessions_db, clock=self.clock, new_id=lambda: f"chat{next(ids):04}")
         self.library = Library(self.locations, SETTINGS, self.backend, clock=self.clock, timer=self.clock)
-
-    def memory(self) -> tuple[int, int]:
-        """Return the bytes of memory that are used and in all."""
-        self.memory_told = True
-        return MEMORY
 
     def fill_library(self) -> None:
         """Read the story and put invented books in its place."""
@@ -127,7 +138,7 @@ class Stage:
     async def draw(self) -> str:
         """Return the screen as SVG as soon as two looks in a row are the same."""
         if self.pilot.app.screen.query("StatusBar"):
-            await self.wait(lambda: self.parts.memory_told, "a look at the memory")
+            await self.wait(lambda: self.parts.meter.was_read, "a look at the memory")
             await self.pilot.pause()
         for field in (*self.pilot.app.screen.query(Input), *self.pilot.app.screen.query(TextArea)):
             field.cursor_blink = False
@@ -156,7 +167,7 @@ def played(parts: Desktop, drive: Drive, size: tuple[int, int], *, library: bool
         None if library else parts.book,
         answering=ANSWERING,
         story=parts.book,
-        memory=parts.memory,
+        open_meter=lambda: parts.meter,
         timer=parts.clock,
         folder=parts.book.parent,
     )

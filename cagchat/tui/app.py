@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,8 +23,8 @@ from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
-from cagchat.tui.found import Found, look_around, told
-from cagchat.tui.gauge import Gauge, Measured, MemoryMeter, OpenMeter
+from cagchat.tui.found import Look, look_around
+from cagchat.tui.gauge import Gauge, Measured, OpenMeter
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.open_file import OpenFile
@@ -33,7 +32,6 @@ from cagchat.tui.palette import Offer, offers
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.reader_screen import ReaderScreen
 from cagchat.tui.remembered import Remembered
 from cagchat.tui.status_bar import StatusBar
 
@@ -55,7 +53,6 @@ WITH_KEYS = (
     ChatList,
     ReaderPane,
     BookText,
-    ReaderScreen,
     Filter,
     OpenFile,
     AskText,
@@ -98,16 +95,15 @@ class CagchatApp(App[None]):
         answering: AskOptions,
         story: Path,
         choose: ChooseSession = new_chat,
-        found: Found | None = None,
+        found: Look = look_around,
         open_meter: OpenMeter | None = None,
-        memory: Callable[[], tuple[int, int] | None] | None = None,
         timer: Callable[[], float] = time.perf_counter,
         folder: Path | None = None,
     ) -> None:
         """Chat about `book` with these options; `choose` names the chat to go on with, None for a new one.
 
-        `story` is the book that a newcomer is offered, `found` returns the lines that tell them what there is to read
-        it with, `open_meter` opens what tells the use of memory and GPU to the status line; both run on threads of
+        `story` is the book that a newcomer is offered, `found` tells them what there is to read it
+        with, `open_meter` opens what tells the use of memory and GPU to the status line; both run on threads of
         their own. Exports go to `folder`, where relative paths begin too.
 
         Raises `ConfigError` when the reader's keys cannot be used, and what opening the chats raises: nothing may be
@@ -120,8 +116,6 @@ class CagchatApp(App[None]):
         self._story = story
         self._options = options or Options()
         self._choose = choose
-        if open_meter is None and memory is not None:
-            open_meter = partial(MemoryMeter, memory)
         self._gauge = Gauge(open_meter, self) if open_meter is not None else None
         self._last_load: Load | None = None
         self._timer = timer
@@ -219,8 +213,7 @@ class CagchatApp(App[None]):
 
     def _show_library(self) -> None:
         locations, settings, chats = self.parts.locations, self.parts.settings, self._sessions.list
-        look = partial(told, self._found) if self._found is not None else look_around
-        screen = LibraryScreen(locations, settings, self._story, chats=chats, look=look, folder=self._folder)
+        screen = LibraryScreen(locations, settings, self._story, chats=chats, look=self._found, folder=self._folder)
         self.push_screen(screen)
 
     def _show(self, screen: Screen[None]) -> AwaitMount:
@@ -281,7 +274,7 @@ class CagchatApp(App[None]):
         """Offer every action that the screen has now, with its key, and what Textual offers."""
         for offer in offers(screen, self._keymap):
             key = self.get_key_display(offer.binding)
-            yield SystemCommand(offer.binding.description, f"{offer.explained} ({key})", self._doing(offer))
+            yield SystemCommand(offer.binding.description, offer.explained(key), self._doing(offer))
         for command in super().get_system_commands(screen):
             if command.title not in ("Quit", "Keys"):
                 yield command

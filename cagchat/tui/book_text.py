@@ -6,8 +6,9 @@ Of a long book only the rows around the place are wrapped at once; the rest foll
 from __future__ import annotations
 
 import asyncio
+import re
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,6 +30,8 @@ from cagchat.tui.rows import SHOWN, Layout, lay_out, seam
 
 MEASURE = 76  # longer rows are hard to read
 GUTTER = 2  # cells before the text, for marks
+EDGE = 1  # cells between the text and the scrollbar
+HASHES = re.compile(r"#{1,6}[ \t]+")
 LEAST_WIDTH = 8
 WINDOW = 20_000  # characters at either side of the place that are wrapped at once
 STEP = 100_000  # characters that are wrapped between two keys
@@ -73,7 +76,7 @@ class BookText(ScrollView, can_focus=True):
     def __init__(self, document: Document, position: int, bookmarks: Sequence[int]) -> None:
         super().__init__()
         self._text = document.text
-        self._headings = {section.start for section in document.sections if section.level}
+        self._headings = [section.start for section in document.sections if section.level]
         self._layout: Layout | None = None
         self._placing = False
         self.position = clamped(position, len(self._text))
@@ -89,7 +92,7 @@ class BookText(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap anew for another width, and stay where the reader is."""
-        width = min(MEASURE, max(LEAST_WIDTH, self.scrollable_content_region.width - GUTTER))
+        width = min(MEASURE, max(LEAST_WIDTH, self.scrollable_content_region.width - GUTTER - EDGE))
         if self._layout is None or self._layout.width != width:
             self._lay_out_near(self.position, width)
         self._stand_at(self.position)
@@ -220,6 +223,7 @@ class BookText(ScrollView, can_focus=True):
         if layout is None:
             return self.position
         start, end = layout.span(max(0, min(place.y, len(layout.rows) - 1)))
+        start = self._shown_from(start)
         return start + max(0, min(place.x, len(self._text[start:end].rstrip())))
 
     def render_line(self, y: int) -> Strip:
@@ -228,10 +232,11 @@ class BookText(ScrollView, can_focus=True):
         layout = self._layout
         if layout is None or row >= len(layout.rows):
             return Strip.blank(width, base)
-        start, end = layout.span(row)
+        first_of_row, end = layout.span(row)
+        start = self._shown_from(first_of_row)
         shown = Text(self._text[start:end].rstrip().translate(SHOWN), end="")
         stop = start + len(shown)
-        if start in self._headings:
+        if self._is_heading(start):
             shown.stylize(self._style("heading"))
         lit = max(start, self.lit[0]) < min(stop, self.lit[1])
         if lit:
@@ -243,11 +248,22 @@ class BookText(ScrollView, can_focus=True):
             first, after = self._selected(selection)
             if max(first, start) < min(after, stop):
                 shown.stylize(SELECTED, max(0, first - start), after - start)
-        marked = bisect_left(self.bookmarks, start) < bisect_left(self.bookmarks, end)
+        marked = bisect_left(self.bookmarks, first_of_row) < bisect_left(self.bookmarks, end)
         mark = "◆" if marked else "▌" if lit else " "
         segments = [Segment(f"{mark:<{GUTTER}}"), *shown.render(self.app.console)]
         strip = Strip(Segment.apply_style(segments, base)).apply_offsets(-GUTTER, row)
         return strip.adjust_cell_length(width, base)
+
+    def _is_heading(self, offset: int) -> bool:
+        """Tell whether an offset is on the line of a heading, however many rows this takes."""
+        number = bisect_right(self._headings, offset) - 1
+        return number >= 0 and self._text.find("\n", self._headings[number], offset) < 0
+
+    def _shown_from(self, start: int) -> int:
+        """Return where a row begins that may be a heading: Markdown's signs are not shown."""
+        at = bisect_left(self._headings, start)
+        found = HASHES.match(self._text, start) if at < len(self._headings) and self._headings[at] == start else None
+        return found.end() if found else start
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"book-text--{name}")

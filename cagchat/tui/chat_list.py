@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -14,17 +15,24 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
+from cagchat.tui.figure_lines import filled
+from cagchat.tui.shelf_columns import cut
 
 NEW = "new"
+INDENT = 2  # cells: the mark of the open chat stands there
+PASSAGE_ROWS = 3
+LEAST_WIDTH = 20  # before the list has a size
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A chat in the list, and the passage by which a search found it."""
+    """A chat in the list, and the passage by which a search found it; `by_title` when its title says the same."""
 
     session: Session
     passage: str = ""
+    by_title: bool = False
 
 
 class ChatList(Vertical):
@@ -46,9 +54,9 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
     ChatList {
         width: 28;
         border-right: vkey $panel;
-        Input { border: none; height: 1; padding: 0 1; background: $panel; }
+        Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
         OptionList:focus { border: none; }
-        OptionList { height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
+        OptionList { height: 1fr; border: none; padding: 0 0 0 1; background: transparent; scrollbar-size-vertical: 1; }
     }
     """
 
@@ -89,6 +97,10 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
         """Fill the list."""
         self.refill()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the titles to another width."""
+        self.call_after_refresh(self._list)
+
     def refill(self, current: str | None = None) -> None:
         """Read the chats anew; `current` is the id of the one that is open."""
         self._current = current or self._current
@@ -100,18 +112,20 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
         self._fill()
 
     def _fill(self) -> None:
+        self._rows = list(self._find(self.query_one(Input).value.strip()))
+        self._list()
+
+    def _list(self) -> None:
         listed = self.query_one(OptionList)
         kept = listed.highlighted
-        self._rows = list(self._find(self.query_one(Input).value.strip()))
+        width = listed.scrollable_content_region.width or LEAST_WIDTH
         listed.clear_options()
         listed.add_option(Option("+ new chat", id=NEW))
-        listed.add_options([Option(self._label(row), id=row.session.id) for row in self._rows])
+        listed.add_options(
+            [Option(label(row, width, row.session.id == self._current), id=row.session.id) for row in self._rows]
+        )
         if kept is not None and kept < listed.option_count:
             listed.highlighted = kept
-
-    def _label(self, row: Row) -> Content:
-        mark = "●" if row.session.id == self._current else " "
-        return Content(f"{mark} {row.session.title}" + (f"\n  {row.passage}" if row.passage else ""))
 
     @property
     def highlighted(self) -> Session | None:
@@ -150,3 +164,18 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
         """Ask for the chat under the bar to be deleted."""
         if (session := self.highlighted) is not None:
             self.post_message(self.DeleteWanted(session))
+
+
+def label(row: Row, width: int, is_open: bool) -> Content:
+    """Return what the list shows of a chat: its title on one row, below it the passage, dim and hanging."""
+    room = max(1, width - INDENT)
+    title = one_line(row.session.title)
+    shown = cut(title, room)
+    passage = row.passage
+    if row.by_title:  # what was found may be where the title is cut
+        passage = f"…{title[len(shown) - 1 :].lstrip()}" if shown != title else ""
+    rows = filled(passage, room) if passage else []
+    if len(rows) > PASSAGE_ROWS:
+        rows = [*rows[: PASSAGE_ROWS - 1], f"{rows[PASSAGE_ROWS - 1]} {rows[PASSAGE_ROWS]}"]
+    below = "".join(f"\n{'':<{INDENT}}{cut(each, room)}" for each in rows)
+    return Content(f"{'●' if is_open else ' ':<{INDENT}}{shown}") + Content.styled(below, "dim")

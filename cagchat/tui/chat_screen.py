@@ -13,7 +13,6 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
 
 from cagchat.errors import CagchatError, Stopped
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Restored, Thinking
@@ -29,6 +28,7 @@ from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.editor import edited
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.jobs import Answering, Ask, Edit, Load, Regenerate
+from cagchat.tui.key_line import KeyLine
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
@@ -58,14 +58,14 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+r", "again", "Again", id="chat.again", tooltip="Answer the last question anew"),
         Binding("f2", "edit_question", "Edit", id="chat.edit", tooltip="Ask another question in place of one"),
         Binding("f3", "copy_answer", "Copy", id="chat.copy", tooltip="Copy the answer as the model wrote it"),
-        Binding("ctrl+n", "new_chat", "New chat", id="chat.new"),
+        Binding("ctrl+n", "new_chat", "New chat", id="chat.new", tooltip="Begin another chat about this book"),
         Binding("ctrl+t", "chats", "Chats", id="chat.list", tooltip="Show or hide the chats about this book"),
         Binding("ctrl+b", "book", "Book", id="chat.book", tooltip="Show or hide the book beside the chat"),
         Binding("ctrl+g", "to_end", "End", id="chat.end", tooltip="Go back to the last answer and follow it"),
         Binding("f4", "export", "Export", id="chat.export", show=False, tooltip="Write the chat to a Markdown file"),
-        Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False),
-        Binding("f9", "rename", "Rename chat", id="chat.rename", show=False),
-        Binding("f8", "delete", "Delete chat", id="chat.delete", show=False),
+        Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False, tooltip="The same as data"),
+        Binding("f9", "rename", "Rename chat", id="chat.rename", show=False, tooltip="Give it another title"),
+        Binding("f8", "delete", "Delete chat", id="chat.delete", show=False, tooltip="Overwrite it on the disk"),
         Binding("pageup", "page_up", "Scroll up", id="chat.page_up", show=False),
         Binding("pagedown", "page_down", "Scroll down", id="chat.page_down", show=False),
     ]
@@ -121,7 +121,7 @@ class ChatScreen(Screen[None]):
                 )
         yield Prompt()
         yield StatusBar()
-        yield Footer()
+        yield KeyLine()
 
     async def on_mount(self) -> None:
         """Show the chat that is continued and wait for a question."""
@@ -234,17 +234,18 @@ class ChatScreen(Screen[None]):
     async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView) -> None:
         match event:
             case Notice(text):
-                await self._notice(text)
+                await live.note(text)
             case Restored(count, size_bytes, elapsed_s):
-                await self._notice(f"Restored {count:,} tokens, {size(size_bytes)} in {duration(elapsed_s)}.")
+                await live.note(f"Restored {count:,} tokens, {size(size_bytes)} in {duration(elapsed_s)}.")
             case HistoryRead(n_turns, count):
-                await self._notice(f"Read {n_turns} earlier turns back: {count:,} tokens.")
+                turns = "1 earlier turn" if n_turns == 1 else f"{n_turns:,} earlier turns"
+                await live.note(f"Read {turns} back: {count:,} tokens.")
             case Thinking(text):
                 self._count(n_tokens, "◐ thinking")
                 await live.add_thinking(text, n_tokens)
             case Answer(text):
                 self._count(n_tokens, "◑ answering")
-                await live.add_answer(text)
+                live.add_answer(text)
             case Answered():
                 shown = of_answer(self._question, event)
                 self.transcript.settle(shown)
@@ -266,16 +267,22 @@ class ChatScreen(Screen[None]):
 
     async def _failed(self, error: CagchatError) -> None:
         turns, _ = self._recorded_turns()
+        card = None if isinstance(error, Stopped) else ErrorCard(error)
         if self._live is not None and turns and turns[-1].number == self._live.shown.number:
             shown = of_turn(turns[-1])
             self.transcript.settle(shown)
-            await self._live.finish(shown)
-        else:  # it never got into the record
-            await self._show_session()
-            if not self.prompt.text:
-                self.prompt.write(self._question)
-        if not isinstance(error, Stopped):
-            await self.transcript.add(ErrorCard(error))
+            await self._live.finish(shown, card)
+            return
+        await self._show_session()  # it never got into the record
+        if not self.prompt.text:
+            self.prompt.write(self._question)
+        if card is not None:
+            await self.transcript.add(card)
+
+    def _recorded_session(self) -> Session | None:
+        """Return the chat that is open as it is recorded: its title and the number of its questions change."""
+        found = (row.session for row in self._find("") if self.session and row.session.id == self.session.id)
+        return next(found, self.session)
 
     def _recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
         """Return the record of the chat that is open; none, and why, when it cannot be read."""
@@ -419,8 +426,8 @@ class ChatScreen(Screen[None]):
 
     def action_rename(self) -> None:
         """Give the open chat another title."""
-        if self.session is not None:
-            self._rename(self.session)
+        if (session := self._recorded_session()) is not None:
+            self._rename(session)
 
     def on_chat_list_rename_wanted(self, message: ChatList.RenameWanted) -> None:
         """Give a chat of the list another title."""
@@ -435,8 +442,8 @@ class ChatScreen(Screen[None]):
 
     def action_delete(self) -> None:
         """Delete the open chat."""
-        if self.session is not None:
-            self._delete(self.session)
+        if (session := self._recorded_session()) is not None:
+            self._delete(session)
 
     def on_chat_list_delete_wanted(self, message: ChatList.DeleteWanted) -> None:
         """Delete a chat of the list."""
@@ -519,9 +526,6 @@ class ChatScreen(Screen[None]):
             await self.transcript.add(ErrorCard(error))
         else:
             self.notify(f"Written to {path}.", markup=False)
-
-    async def _notice(self, text: str) -> None:
-        await self.transcript.add(Static(text, classes="notice", markup=False))
 
     def _draw(self, **changes: Any) -> None:
         self._figures = replace(self._figures, **changes)

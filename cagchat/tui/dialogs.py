@@ -31,16 +31,18 @@ class AskText(ModalScreen[str | None]):
     DEFAULT_CSS = f"AskText {{ {BOX} }}"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Cancel", id="text.cancel")]
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str, *, secret: bool = False) -> None:
+        """Ask for a text in place of `text`; what is `secret` is not shown while it is typed."""
         super().__init__()
         self._title = title
         self._text = text
+        self._secret = secret
 
     def compose(self) -> ComposeResult:
         """Lay out the question and the line."""
         with Vertical():
             yield Static(self._title, markup=False)
-            yield Input(self._text)
+            yield Input(self._text, password=self._secret)
             with Horizontal():
                 yield Button("OK", id="ok", variant="primary")
                 yield Button("Cancel", id="cancel")

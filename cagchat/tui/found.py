@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cagchat.engine.fastpath import processor_name
-from cagchat.errors import ModelError
+from cagchat.errors import ConfigError, ModelError
 from cagchat.locations import Locations
-from cagchat.models.find import resolve_model
-from cagchat.models.gguf import read_header
 from cagchat.proof import size
 from cagchat.settings import Settings
+
+if TYPE_CHECKING:
+    from cagchat.hardware.detect import Hardware
+    from cagchat.hardware.gpu import Gpu
+    from cagchat.plan.planner import Planner
+
+NAMED = 3  # models by name; the others are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,45 +28,72 @@ class Fact:
     mend: str = ""
 
 
-Found = Callable[[], Sequence[str]]
+Look = Callable[[Locations, Settings], Sequence[Fact]]
 
 
-def told(found: Found, locations: Locations, settings: Settings) -> tuple[Fact, ...]:
-    """Say what somebody else found, a line each, and where things are kept."""
-    first, *others = list(found()) or [""]
-    lines = [Fact("found", first), *(Fact("", line) for line in others)] if first else []
-    return (*lines, *kept(locations))
+def look_around(locations: Locations, settings: Settings, planner: Planner | None = None) -> tuple[Fact, ...]:
+    """Say what there is to read books with: processor, memory, GPU, models, what fits, and where things are kept.
 
+    A driver may have to wake up and folders are looked through: not for a thread that draws. `planner` knows machine
+    and models.
+    """
+    from cagchat.plan.planner import Planner
 
-def look_around(locations: Locations, settings: Settings) -> tuple[Fact, ...]:
-    """Say what there is to read books with: processor, memory, a model, and where things are kept."""
-    cores = os.cpu_count() or 1
+    planner = planner or Planner(locations)
     return (
-        Fact("processor", f"{processor_name()}, {cores} {'core' if cores == 1 else 'cores'}"),
-        Fact("memory", memory_text()),
-        model_fact(locations, settings),
-        *kept(locations),
+        *machine_facts(planner.hardware),
+        *offload_facts(planner.hardware),
+        *model_facts(planner, settings),
+        Fact("saved in", str(locations.data)),
+        Fact("settings", str(locations.config_file)),
     )
 
 
-def kept(locations: Locations) -> tuple[Fact, Fact]:
-    """Say where things are kept."""
-    return Fact("saved in", str(locations.data)), Fact("settings", str(locations.config_file))
+def machine_facts(hardware: Hardware) -> Iterator[Fact]:
+    """Yield processor, memory, and each GPU or why there is none."""
+    cores = "1 core" if hardware.cores == 1 else f"{hardware.cores} cores"
+    yield Fact("processor", f"{hardware.processor}, {cores}")
+    ram = hardware.ram
+    if ram is None:
+        yield Fact("memory", "this system does not say how much")
+    else:
+        limit = f", the limit of this container (the machine has {size(ram.machine_bytes)})" if ram.limit_bytes else ""
+        yield Fact("memory", f"{size(ram.total_bytes)}{limit}")
+    for gpu in hardware.gpus:
+        yield Fact("GPU", gpu_text(gpu))
+    if hardware.no_gpu is not None:
+        yield Fact("GPU", f"none: {hardware.no_gpu.reason}", hardware.no_gpu.mend)
 
 
-def memory_text() -> str:
-    """Return how much memory there is, in words."""
+def gpu_text(gpu: Gpu) -> str:
+    """Return a GPU's name and what memory it computes in."""
+    return f"{gpu.name}, {size(gpu.total_bytes)} {'shared with the processor' if gpu.unified else 'of VRAM'}"
+
+
+def offload_facts(hardware: Hardware) -> Iterator[Fact]:
+    """Say whether the installed llama.cpp uses the GPU, where there is one to use."""
+    from cagchat.engine.library import can_offload
+    from cagchat.hardware.offload import judge
+
+    verdict = judge(hardware, can_offload=can_offload())
+    if hardware.gpus or verdict.wasted:
+        yield Fact("", verdict.text, verdict.mend)
+
+
+def model_facts(planner: Planner, settings: Settings) -> Iterator[Fact]:
+    """Yield the models that are here, the best first, and what this class of machines can read."""
     try:
-        return size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return "this system does not say how much"
-
-
-def model_fact(locations: Locations, settings: Settings) -> Fact:
-    """Say which model would read a book, or how to get one."""
-    try:
-        header = read_header(resolve_model(settings.model, locations.models))
+        labels = [card.label for card in planner.here(settings)]
+        more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+        yield Fact("models", ", ".join(labels[:NAMED]) + more)
     except ModelError as error:
-        return Fact("model", error.message, error.hint)
-    context = f", context {header.context_length:,} tokens" if header.context_length else ""
-    return Fact("model", f"{header.name}, {size(header.size_bytes)}{context}")
+        yield Fact("models", error.message, error.hint)
+    try:
+        tier = planner.tier(planner.machine(settings))
+        if tier is not None and tier.choices:
+            best = tier.choices[0]
+            name = f"{planner.catalogue.entry(best.model).name} {best.quantisation}"
+            tokens = max(0, best.longest - settings.chat_tokens)
+            yield Fact("what fits", f"up to a book of {tokens:,} tokens, with {name}")
+    except (ModelError, ConfigError) as error:  # of the user's own catalogue
+        yield Fact("what fits", error.message, error.hint)

@@ -61,20 +61,3 @@ class Gauge:
         while not self._stopped.is_set() and self._listener.post_message(Measured(meter.read())):
             self._stopped.wait(self._every_s)
         meter.close()
-
-
-class MemoryMeter:
-    """A meter of the bytes used and in all, for who has no other."""
-
-    def __init__(self, memory: Callable[[], tuple[int, int] | None]) -> None:
-        self._memory = memory
-
-    def read(self) -> Load:
-        """Return what is used of the memory."""
-        from cagchat.hardware.meter import Load
-
-        used, total = self._memory() or (0, 0)
-        return Load("RAM", used, total)
-
-    def close(self) -> None:
-        """Do nothing: there is no driver."""

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Button, DataTable, Footer, Input, Static
+from textual.widgets import Button, DataTable, Input, Static
 
 from cagchat.errors import CagchatError, StateError
 from cagchat.files import storage_error
@@ -27,7 +27,8 @@ from cagchat.states.upkeep import reader_of, verify
 from cagchat.tui.background import in_background
 from cagchat.tui.book_table import BookTable, Filter
 from cagchat.tui.dialogs import Confirm
-from cagchat.tui.found import Fact, look_around
+from cagchat.tui.found import Fact, Look, look_around
+from cagchat.tui.key_line import KeyLine
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.shelf import Entry, LastChats, Shelf, read_shelf
 from cagchat.tui.shelf_columns import cell, details, fitting, matching, size_text, status_text
@@ -74,12 +75,12 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
 
     DEFAULT_CSS = """
     LibraryScreen {
-        Filter { border: none; height: 1; padding: 0 1; background: $panel; }
+        Filter { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
         BookTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; overflow-x: hidden; }
         #library-details { height: 3; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
         Welcome { height: 1fr; padding: 1 2; }
         Welcome Static { height: auto; margin-bottom: 1; }
-        Welcome Horizontal { height: auto; }
+        Welcome Horizontal { height: auto; margin-bottom: 1; }
         Welcome Button { margin-right: 2; }
     }
     """
@@ -116,7 +117,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         story: Path,
         *,
         chats: LastChats = tuple,
-        look: Callable[[Locations, Settings], Sequence[Fact]] = look_around,
+        look: Look = look_around,
         check: Callable[[StateFolder], tuple[str, ...]] = verify,
         delete: Callable[[States, StateFolder], int] = States.delete,
         folder: Path,
@@ -147,11 +148,11 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         yield Static(id="library-details", markup=False)
         with Welcome():
             yield Static(WELCOME, markup=False)
-            yield Static("Looking around …", id="library-found", markup=False)
             with Horizontal():
                 yield Button("Try the story (s)", id="story", variant="primary")
                 yield Button("Open a file (o)", id="open")
-        yield Footer()
+            yield Static("Looking around …", id="library-found", markup=False)
+        yield KeyLine()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what is done with a book only where there are books."""

@@ -1,4 +1,4 @@
-"""Choosing a book's file: its path is typed and completed, or chosen from a list."""
+"""Choosing a book's file or folder: its path is typed and completed, or chosen from a list."""
 
 from __future__ import annotations
 
@@ -52,13 +52,14 @@ class OpenFile(ModalScreen[Path | None]):
 ## Open a book
 
 Type a path; **Tab** takes the first name below, **Down** goes into the list. **Enter** opens a file or looks into a
-folder, **Esc** goes back.
+folder, **ctrl+o** opens the folder that is written, all its files as one book. **Esc** goes back.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="open.back"),
         Binding("tab", "complete", "Complete", id="open.complete", priority=True),
         Binding("down", "enter_list", "List", id="open.list", show=False),
+        Binding("ctrl+o", "take_folder", "Folder as one book", id="open.folder"),
     ]
 
     DEFAULT_CSS = """
@@ -67,7 +68,7 @@ folder, **Esc** goes back.
         & > Vertical {
             width: 80; max-width: 96%; height: 80%; padding: 0 1; border: round $accent; background: $surface;
         }
-        Input { border: none; height: 1; padding: 0; background: $panel; }
+        Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
         OptionList:focus { border: none; }
         OptionList { height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
         #open-note { height: auto; }
@@ -93,11 +94,12 @@ folder, **Esc** goes back.
         """Lay out the path, the list, and what is wrong."""
         with Vertical() as box:
             box.border_title = "Open a book"
-            yield Input(placeholder="path of a text or Markdown file", compact=True)
+            yield Input(placeholder="an EPUB, PDF, DOCX, HTML, Markdown or text file, or a folder", compact=True)
             yield OptionList(markup=False)
             yield Static(one_line(str(self._folder)), id="open-note", markup=False)
             with Horizontal():
                 yield Button("Open", id="take", variant="primary", compact=True)
+                yield Button("Open folder", id="take-folder", compact=True)
                 yield Button("Cancel", id="leave", compact=True)
 
     def on_mount(self) -> None:
@@ -130,10 +132,13 @@ folder, **Esc** goes back.
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the path that is written, or none."""
         event.stop()
-        if event.button.id == "take":
-            self._choose(self.query_one(Input).value)
-        else:
-            self.dismiss(None)
+        match event.button.id:
+            case "take":
+                self._choose(self.query_one(Input).value)
+            case "take-folder":
+                self.action_take_folder()
+            case _:
+                self.dismiss(None)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Take the name that was chosen."""
@@ -148,6 +153,14 @@ folder, **Esc** goes back.
             self.dismiss(path)
         else:
             self.query_one("#open-note", Static).update(f"There is no file at {one_line(str(path))}.")
+
+    def action_take_folder(self) -> None:
+        """Take the folder that is written, all its files as one book."""
+        path = expanded(self.query_one(Input).value, self._folder)
+        if path.is_dir():
+            self.dismiss(path)
+        else:
+            self.query_one("#open-note", Static).update(f"There is no folder at {one_line(str(path))}.")
 
     def _write(self, text: str) -> None:
         line = self.query_one(Input)

@@ -20,10 +20,9 @@ class Offer:
     binding: Binding
     node: DOMNode
 
-    @property
-    def explained(self) -> str:
-        """What the action does."""
-        return self.binding.tooltip or self.binding.description
+    def explained(self, key: str) -> str:
+        """Return what the action does and the key that does it; the key alone where the title says it all."""
+        return f"{self.binding.tooltip} ({key})" if self.binding.tooltip else key
 
 
 def offers(screen: Screen[Any], keymap: Mapping[str, str]) -> Iterator[Offer]:

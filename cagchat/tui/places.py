@@ -22,9 +22,8 @@ def full_titles(sections: Sequence[Section]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def place_line(full: str, short: str, share: float, width: int) -> str:
-    """Return where a reader is, in `width` characters: the full title, the short one, or what fits of that."""
-    end = f"{share:.1f} %"
+def place_line(full: str, short: str, end: str, width: int) -> str:
+    """Return where a reader is, in `width` characters: the full title, the short one, or what fits, before `end`."""
     for title in (full, short):
         if title and len(title) + 3 + len(end) <= width:
             return f"{title} · {end}"

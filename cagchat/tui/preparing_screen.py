@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,8 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, ProgressBar, Sparkline, Static
+from textual.widgets import ProgressBar, Static
 
+from cagchat.documents.password import PasswordNeeded
 from cagchat.documents.source import Source
 from cagchat.errors import CagchatError, Stopped
 from cagchat.events import (
@@ -34,10 +36,14 @@ from cagchat.library import Options
 from cagchat.opened import OpenBook
 from cagchat.proof import duration, size
 from cagchat.tui.desk import Desk
+from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.figure_lines import FigureLines
 from cagchat.tui.jobs import Prepare
+from cagchat.tui.key_line import KeyLine
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.shown import clean
+from cagchat.tui.speed_chart import SpeedChart
 from cagchat.tui.status_bar import StatusBar
 from cagchat.tui.title_bar import TitleBar
 
@@ -95,12 +101,12 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
             yield Static(id="facts", markup=False)
             with Vertical(id="progress"):
                 yield ProgressBar(show_eta=False)
-                yield Static(id="now", markup=False)
-                yield Sparkline([], summary_function=max)
+                yield FigureLines(id="now")
+                yield SpeedChart()
             yield Static(id="reasons", markup=False)
             yield Static(id="notes", markup=False)
         yield StatusBar()
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Begin."""
@@ -150,11 +156,27 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         await self._ended(message.error)
 
     async def _ended(self, error: CagchatError) -> None:
-        self._draw(state="■ stopped" if isinstance(error, Stopped) else "✘ failed")
+        if isinstance(error, PasswordNeeded):
+            self._draw(state="◌ locked")
+            self.app.push_screen(AskText(error.message, "", secret=True), partial(self._unlocked, error))
+            return
         if isinstance(error, Stopped):
+            self._draw(state="■ stopped")
             self._title(error.message)
             self._note("Enter goes on from there.")
             return
+        await self._refused(error)
+
+    async def _unlocked(self, locked: PasswordNeeded, password: str | None) -> None:
+        """Go on with the password that was given; without one, the book stays closed."""
+        if password:
+            self._options = replace(self._options, password=password)
+            self.action_resume()
+        else:
+            await self._refused(locked)
+
+    async def _refused(self, error: CagchatError) -> None:
+        self._draw(state="✘ failed")
         self._title(f"{self.label} could not be opened.")
         await self.query_one("#plan").mount(ErrorCard(error))
 
@@ -201,10 +223,10 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         self.add_class("-reading")
         self.query_one(ProgressBar).update(total=event.n_tokens, progress=event.position)
         share = 100 * event.position / max(1, event.n_tokens)
-        self.query_one("#now", Static).update(now(event))
+        self.query_one("#now", FigureLines).text = now(event)
         if event.elapsed_s > self._at_s and event.position > self._at:
             self._speeds.append((event.position - self._at) / (event.elapsed_s - self._at_s))
-            self.query_one(Sparkline).data = list(self._speeds)
+            self.query_one(SpeedChart).speeds = tuple(self._speeds)
         self._at, self._at_s = event.position, event.elapsed_s
         if not self._stopping:
             self._draw(state=f"◐ reading {share:.0f} %")

@@ -168,7 +168,9 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         share = 100 * self.position / max(1, len(self.document.text))
         width = self._place.content_size.width or MEASURE
         titles = self._titles[number], self.document.sections[number].title
-        return place_line(one_row(titles[0]), one_row(titles[1]), share, width)
+        page = self.document.page_at(self.position)
+        where = (f"p. {one_row(page.label)} · " if page and page.label else "") + f"{share:.1f} %"
+        return place_line(one_row(titles[0]), one_row(titles[1]), where, width)
 
     def go_to(self, offset: int) -> None:
         """Show an offset on the first row; Backspace goes back from there."""

@@ -71,7 +71,7 @@ COLUMNS = (
     Column("Tokens", tokens_text, 11, 11, right=True),
     Column("Size", size_text, 8, 8, right=True),
     Column("Model", model_text, 14, 40),
-    Column("Last chat", chat_text, 16, 60),
+    Column("Last chat", chat_text, 17, 60),
 )
 
 

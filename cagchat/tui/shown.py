@@ -58,8 +58,8 @@ def brief(proof: Proof) -> str:
     if proof.book_evaluated and not proof.reading:
         return f"✘ {proof.book_evaluated:,} READ AGAIN"
     if proof.book_evaluated:
-        return f"✔ {proof.book_evaluated:,} read once, {proof.evaluated:,} asked"
-    return f"✔ {proof.book_reused:,} reused, {proof.evaluated:,} read"
+        return f"✔ {proof.book_evaluated:,} read once, {proof.evaluated:,} evaluated"
+    return f"✔ {proof.book_reused:,} reused, {proof.evaluated:,} evaluated"
 
 
 def clean(text: str) -> str:

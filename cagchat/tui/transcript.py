@@ -83,19 +83,10 @@ Earlier questions appear when the top is reached.
         """Follow the end once there is more than fits."""
         message.stop()
         self._anchor_if_longer()
-        self.call_after_refresh(self._lay_out_near)
 
     def on_resize(self) -> None:
         """Follow the end when less fits than before."""
         self._anchor_if_longer()
-        self.call_after_refresh(self._lay_out_near)
-
-    def _lay_out_near(self) -> None:
-        """Lay out what is in sight and half a screen around it: what a change costs must not grow with the chat."""
-        around = self.region.height // 2
-        top, bottom = self.region.y - around, self.region.bottom + around
-        for view in self.views:
-            view.lay_out_between(top, bottom)
 
     def _anchor_if_longer(self) -> None:
         """Anchor a chat that is longer than the screen; a shorter one would be drawn at the bottom."""
@@ -209,7 +200,6 @@ Earlier questions appear when the top is reached.
         super().watch_scroll_y(old_value, new_value)
         if not self.is_mounted:
             return
-        self.call_after_refresh(self._lay_out_near)
         if new_value < old_value and new_value <= 1:
             self.slide(-STEP)
         elif new_value > old_value and new_value >= self.max_scroll_y - 1:

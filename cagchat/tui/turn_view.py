@@ -7,9 +7,12 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Collapsible, Static
 
 from cagchat.tui.answer_text import AnswerText
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.figure_lines import FigureLines
 from cagchat.tui.shown import Shown, clean
 
 LINKS = "[@click=want('again')]again[/]  [@click=want('edit')]edit[/]  [@click=want('copy')]copy[/]"
@@ -62,9 +65,12 @@ counted by the engine.
         .question { text-style: bold; color: $accent; }
         Collapsible { border: none; padding: 0; margin: 0; background: transparent; }
         CollapsibleTitle { padding: 0; color: $text-muted; }
+        Collapsible Contents { padding: 0 0 1 2; }
         .thinking { color: $text-muted; }
         .remark { color: $warning; }
-        .proof { color: $text-muted; }
+        .proof, .notice { color: $text-muted; }
+        .notice { margin-bottom: 1; }
+        ErrorCard { margin: 0; }
     }
     """
 
@@ -94,7 +100,7 @@ counted by the engine.
         if self.shown.remark:
             yield Static(self.shown.remark, classes="remark", markup=False)
         if self.shown.proof:
-            yield Static(self.shown.proof, classes="proof", markup=False)
+            yield FigureLines(self.shown.proof, classes="proof")
         if self.shown.proof or self.shown.remark:
             yield TurnActions()
 
@@ -107,32 +113,37 @@ counted by the engine.
         self.query_one(Collapsible).title = f"Thinking … {self._n_thoughts:,} tokens"
         self._draw_thoughts()
 
-    async def add_answer(self, text: str) -> None:
+    def add_answer(self, text: str) -> None:
         """Take a fragment of the answer."""
-        await self.answer.add(clean(text))
+        self.answer.add(clean(text))
 
-    async def finish(self, shown: Shown) -> None:
-        """Show the turn as it ended."""
+    async def note(self, text: str) -> None:
+        """Say what was done before the answer."""
+        for notice in self.query(".notice").results(FigureLines):
+            notice.text = f"{notice.text}\n{clean(text)}"
+            return
+        before = self.query_one(Collapsible) if self.query(Collapsible) else self.answer
+        await self.mount(FigureLines(clean(text), classes="notice"), before=before)
+
+    async def finish(self, shown: Shown, card: ErrorCard | None = None) -> None:
+        """Show the turn as it ended; a card says why it failed, in place of the remark."""
         self.shown = shown
         await self.answer.settle(shown.answer)
         for folded in self.query(Collapsible):
             self._thoughts = [shown.thinking]
             folded.title = "Thought"
             self._draw_thoughts()
-        for kind, text in (("remark", shown.remark), ("proof", shown.proof)):
-            if text:
-                await self.mount(Static(text, classes=kind, markup=False))
-        await self.mount(TurnActions())
+        below: list[Widget] = [card] if card else []
+        if shown.remark and not card:
+            below.append(Static(shown.remark, classes="remark", markup=False))
+        if shown.proof:
+            below.append(FigureLines(shown.proof, classes="proof"))
+        await self.mount(*below, TurnActions())
 
     def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
         """Say for which turn it is."""
         message.stop()
         self.post_message(self.Wanted(message.what, self.shown))
-
-    def lay_out_between(self, top: int, bottom: int) -> None:
-        """Lay out what of the answer is between two rows of the screen."""
-        for answer in self.query(AnswerText):
-            answer.lay_out_between(top, bottom)
 
     @property
     def answer(self) -> AnswerText:

@@ -80,7 +80,7 @@ async def wait_until(pilot: Pilot[None], holds: Callable[[], bool], what: str = 
 def text_of(pilot: Pilot[None]) -> str:
     """Return what the screen shows, as lines."""
     lines = pilot.app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in lines)
+    return "\n".join(strip.text.replace("\xa0", " ").rstrip() for strip in lines)
 
 
 def shows(pilot: Pilot[None], text: str) -> Callable[[], bool]:

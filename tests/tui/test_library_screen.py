@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -19,6 +20,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from cagchat.errors import StorageError
+from cagchat.hardware.detect import Hardware
+from cagchat.hardware.gpu import Gpu, NoGpu
+from cagchat.hardware.memory import Ram
+from cagchat.plan.planner import Planner
 from cagchat.sessions.session import Session
 from cagchat.states.store import StateFolder, States
 from cagchat.tui.book_table import BookTable, Filter
@@ -34,6 +39,7 @@ SIZES = [(60, 20), (100, 30), (200, 60)]
 TITLES = ("Aldermouth", "Lanterns", "The Ledger", "Thaw")
 FACTS = (Fact("processor", "a small one, 2 cores"), Fact("model", "There is no model.", "Name one with --model PATH."))
 STORY = Path("story.md")
+BARE = Hardware((), NoGpu("The card has no driver.", "Install it."), Ram(64 << 30, 8 << 30, 16 << 30), "Some CPU", 1)
 
 Drive = Callable[[Pilot[None], "Host"], Coroutine[Any, Any, None]]
 
@@ -453,12 +459,45 @@ def test_the_story_is_one_key_away(tmp_path: Path, way: str) -> None:
     drive(screen(tmp_path), steps)
 
 
+def planner(home: Path, hardware: Hardware) -> Planner:
+    """Return a planner of a machine without any model."""
+    return Planner(
+        locations(home),
+        hardware=lambda: hardware,
+        can_offload=lambda: False,
+        read_ram=lambda: hardware.ram,
+        disk_free=lambda folder: 10**12,
+        places=tuple,
+    )
+
+
 def test_what_is_found_names_the_missing_model(tmp_path: Path) -> None:
     """Looking around without the model that is set says so, with a hint."""
-    facts = {fact.about: fact for fact in look_around(locations(tmp_path), replace(SETTINGS, model="/no/such.gguf"))}
-    assert "/no/such.gguf" in facts["model"].text
-    assert facts["model"].mend
+    settings = replace(SETTINGS, model="/no/such.gguf")
+    facts = {fact.about: fact for fact in look_around(locations(tmp_path), settings, planner(tmp_path, BARE))}
+    assert "/no/such.gguf" in facts["models"].text
+    assert facts["models"].mend
     assert str(tmp_path) in facts["saved in"].text
+
+
+def test_what_is_found_tells_what_fits(tmp_path: Path) -> None:
+    """A newcomer reads processor, the container's memory, why there is no GPU, and how long a book can be."""
+    facts = {fact.about: fact for fact in look_around(locations(tmp_path), SETTINGS, planner(tmp_path, BARE))}
+    assert facts["processor"].text == "Some CPU, 1 core"
+    assert facts["memory"].text == "17.2 GB, the limit of this container (the machine has 68.7 GB)"
+    assert facts["GPU"].text == "none: The card has no driver."
+    assert facts["GPU"].mend == "Install it."
+    assert re.fullmatch(r"up to a book of [\d,]+ tokens, with \S.+", facts["what fits"].text)
+
+
+def test_a_gpu_that_lies_idle_is_told_with_its_mend(tmp_path: Path) -> None:
+    """A card that this build of llama.cpp leaves idle is named with its memory, and how to use it follows."""
+    hardware = Hardware((Gpu("Some Card", 24 << 30, 20 << 30),), None, Ram(64 << 30, 32 << 30), "Some CPU", 8)
+    facts = list(look_around(locations(tmp_path), SETTINGS, planner(tmp_path, hardware)))
+    texts = [fact.text for fact in facts]
+    assert "Some Card, 25.8 GB of VRAM" in texts
+    following = facts[texts.index("Some Card, 25.8 GB of VRAM") + 1]
+    assert "Some Card" in following.text
 
 
 # -- opening another file ----------------------------------------------------------------------------------------------
@@ -533,3 +572,24 @@ def test_leaving_waits_for_nothing(tmp_path: Path) -> None:
     drive(screen(tmp_path, check=check), steps)
     assert not gate.is_set()
     gate.set()
+
+
+@pytest.mark.parametrize("way", ["key", "click"])
+def test_a_folder_is_opened_as_one_book(tmp_path: Path, way: str) -> None:
+    """A folder that is written is taken whole, by key or mouse; Enter looks into it."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "one.txt").write_text("one")
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "→ Name one"))
+        await pilot.press("o")
+        await wait_until(pilot, lambda: isinstance(host.screen, OpenFile))
+        host.screen.query_one(Input).value = str(parts)
+        await pilot.press("enter")
+        await wait_until(pilot, shows(pilot, "one.txt"))
+        await (pilot.click("#take-folder") if way == "click" else pilot.press("ctrl+o"))
+        await wait_until(pilot, lambda: host.chosen != [])
+        assert [path.resolve() for path in host.chosen] == [parts.resolve()]
+
+    drive(screen(tmp_path), steps)

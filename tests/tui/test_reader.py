@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual import events
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from cagchat import documents
 from cagchat.documents import Document, Section
+from cagchat.documents.document import Page
 from cagchat.tui.book_text import BookText
 from cagchat.tui.finding import MAX_HITS, Folding, find
 from cagchat.tui.places import full_titles, goal, place_line
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.reader_screen import ReaderScreen
 from cagchat.tui.rows import SHOWN, Layout, is_prose, lay_out, seam
 from tests.tui.pilot import shows, text_of, wait_until
 
@@ -246,7 +248,7 @@ def test_full_titles_name_the_part() -> None:
 @pytest.mark.parametrize("width", range(60))
 def test_the_place_fits_its_line(width: int) -> None:
     """The line is never too long, gives up the part's title first, and the percentage last."""
-    line = place_line("PART ONE, CHAPTER 12", "CHAPTER 12", 34.56, width)
+    line = place_line("PART ONE, CHAPTER 12", "CHAPTER 12", "34.6 %", width)
     assert len(line) <= width
     assert line.startswith("PART") == (width >= 29)
     assert ("34.6 %" in line) == (width >= 6)
@@ -529,22 +531,32 @@ def test_a_book_of_one_word_can_be_read() -> None:
     drive(tiny, steps, (60, 20))
 
 
-def test_the_screen_gives_the_position_back() -> None:
-    """On a screen of its own the pane shows the passage, and Esc, once nothing is marked, leaves with the position."""
-    left: list[int | None] = []
-    app: App[None] = App()
-    start = BOOK.sections[-1].start + 40
+def test_the_title_names_the_page() -> None:
+    """Of a book with pages the title line says on which one the reader is."""
+    paged = replace(BOOK, pages=(Page("xii", 0), Page("13", BOOK.sections[1].start + 1)))
 
-    async def go() -> None:
-        async with app.run_test(size=(60, 20)) as pilot:
-            app.push_screen(ReaderScreen(BOOK, passage=(start, 30)), left.append)
-            await wait_until(pilot, shows(pilot, "▌"))
-            await pilot.press("escape")
-            await wait_until(pilot, lambda: "▌" not in text_of(pilot))
-            assert left == []
-            await pilot.press("escape")
-            await wait_until(pilot, lambda: left != [])
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "p. xii · 0.0 %"))
+        host.query_one(ReaderPane).go_to(BOOK.sections[2].start)
+        await wait_until(pilot, shows(pilot, "p. 13 · "))
 
-    asyncio.run(go())
-    assert left[0] is not None
-    assert 0 < left[0] <= start
+    drive(paged, steps, (100, 30))
+
+
+def test_a_heading_is_bold_on_all_its_rows_and_without_its_signs() -> None:
+    """Markdown's hashes are not shown, a heading of several rows is bold on each, and the text after it is not."""
+    heading = "## The Chapter in Which the Lamps Were Counted Twice"
+    text = f"{heading}\n\nThe quay was dark.\n"
+    book = Document("Lamps", text, (Section(heading[3:], 0, len(text), 2),), "markdown")
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "The quay was dark."))
+        rows = host.query_one(BookText).render_lines(Region(0, 0, 30, 6))
+        shown = [row for row in rows if row.text.strip()]
+        assert "#" not in "".join(row.text for row in shown)
+        bold = [any(s.style and s.style.bold for s in row if s.text.strip()) for row in shown]
+        assert bold[-1] is False
+        assert len(bold) > 2
+        assert all(bold[:-1])
+
+    drive(book, steps, (30, 20))

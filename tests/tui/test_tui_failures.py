@@ -19,6 +19,7 @@ from cagchat.tui.app import CagchatApp
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.preparing_screen import PreparingScreen
+from cagchat.tui.turn_view import TurnActions
 from tests.tui.pilot import ANSWERING, ANSWERS, Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
 
 LANTERNS = "How many lanterns were there?"
@@ -250,3 +251,27 @@ def test_what_was_written_in_the_editor_is_in_the_prompt(tmp_path: Path, monkeyp
         await wait_until(pilot, lambda: chat.prompt.text == f"{LANTERNS}\nAnd who lit them?", "the question")
 
     run(Desktop(tmp_path), drive)
+
+
+def test_an_answer_that_failed_says_so_once_and_the_next_what_it_restored(tmp_path: Path) -> None:
+    """The card stands in its turn, above what can be done with it; what was read back stands above the next answer."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        assert "forty-one" in text_of(pilot)
+        desktop.backend.where = "answering"  # type: ignore[attr-defined]  # it is the faulty one
+        await ask(pilot, "And how many then?")
+        await wait_until(pilot, shows(pilot, "SIGABRT"), "a card")
+        assert text_of(pilot).count("SIGABRT") == 1
+        failed = chat.transcript.views[-1]
+        assert [type(child) for child in failed.children][-2:] == [ErrorCard, TurnActions]
+        await ask(pilot, LANTERNS)
+        await wait_until(pilot, shows(pilot, "Restored"), "what was restored")
+        rows = [row.strip() for row in text_of(pilot).splitlines()]
+        noted = next(at for at, row in enumerate(rows) if row.startswith("Restored"))
+        answered = max(at for at, row in enumerate(rows) if "forty-one" in row)
+        asked = max(at for at, row in enumerate(rows) if row.startswith("❯"))
+        assert asked < noted < answered
+
+    desktop = Desktop(tmp_path, Faulty("", lost_gpu))
+    run(desktop, drive, size=(100, 50))

@@ -137,7 +137,7 @@ def test_the_palette_is_a_click_away(tmp_path: Path) -> None:
         chat = await ask(pilot, LANTERNS)
         await click(pilot, "palette")
         await pilot.press(*"New chat")
-        await click(pilot, "New chat (^n)")
+        await click(pilot, "Begin another chat about this book")
         await wait_until(pilot, lambda: not chat.transcript.turns, "a new chat")
 
     run(Desktop(tmp_path), drive)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
-from textual.widget import Widget
+from textual.selection import SELECT_ALL
 
-from cagchat.tui.answer_text import AWAY, AnswerText
+from cagchat.tui.answer_text import AnswerText
 from cagchat.tui.pieces import SETTLED, STREAMED, Limits, pieces
 from cagchat.tui.shown import Shown
 from cagchat.tui.transcript import Transcript
-from tests.tui.pilot import WIDE, wait_until
+from tests.tui.pilot import WIDE
 
 WORDS = "The ferry left at nine and the lamp went out. "
 ANSWERS = {
@@ -79,56 +79,87 @@ def test_reference_links_stay_together() -> None:
 
 @every_answer
 def test_a_fragment_costs_the_same_at_the_end_of_a_long_answer(fragments: list[str]) -> None:
-    """However long an answer is, a fragment has a bounded text drawn anew and bounded widgets laid out."""
+    """However long an answer is, a fragment has a bounded text drawn anew, in the one widget that shows all of it."""
     drawn: list[int] = []
-    laid_out: list[int] = []
 
     async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
         live = await transcript.begin(Shown(1, "What happened?"))
+        widgets = len(list(live.walk_children()))
         for number, fragment in enumerate(fragments):
-            await live.add_answer(fragment)
-            drawn.append(len(live.answer.drawn[-1].source) + len(fragment))
-            if number % 50 == 49:
-                for _ in range(3):
-                    await pilot.pause()
-                laid_out.append(sum(1 for widget in live.answer.walk_children(Widget) if is_laid_out(widget)))
+            before = list(live.answer.rows)
+            live.add_answer(fragment)
+            kept = sum(1 for old, new in zip(before, live.answer.rows, strict=False) if old is new)
+            drawn.append(len(live.answer.rows) - kept)
+            if number % 50 == 0:
+                await pilot.pause()
+        assert len(list(live.walk_children())) == widgets
 
     drive(steps)
-    assert max(drawn) < 2 * STREAMED.most
-    assert max(laid_out) < 300
-
-
-def is_laid_out(widget: Widget) -> bool:
-    """Tell whether a widget takes part in the layout: it stands in no piece of which only the height is kept."""
-    return not any(isinstance(node, Widget) and node.has_class(AWAY) for node in widget.ancestors)
+    assert max(drawn) < 4 * STREAMED.lines
 
 
 @every_answer
 def test_an_answer_ends_as_it_is_recorded(fragments: list[str]) -> None:
-    """After the end the pieces are those in which a recorded answer is drawn."""
+    """After the end an answer is drawn as a recorded one is."""
     text = "".join(fragments)
+    rows: list[list[str]] = []
 
     async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
         live = await transcript.begin(Shown(1, "What happened?"))
         for start in range(0, len(fragments), 20):
-            await live.add_answer("".join(fragments[start : start + 20]))
+            live.add_answer("".join(fragments[start : start + 20]))
+            await pilot.pause()
         await live.finish(Shown(1, "What happened?", text, proof="proof"))
-        assert [piece.source for piece in live.answer.drawn] == pieces(text, SETTLED)
+        assert list(live.answer.sources) == pieces(text, SETTLED)
+        rows.append([row.text for row in live.answer.rows])
+        await transcript.show([Shown(1, "What happened?", text, proof="proof")])
+        await pilot.pause()
+        rows.append([row.text for row in transcript.query_one(AnswerText).rows])
+
+    drive(steps)
+    assert rows[0] == rows[1]
+
+
+def test_every_word_is_drawn() -> None:
+    """Whatever a model writes is on the screen: words, tables, code, HTML, and where a link leads."""
+    text = "# One\n\ntwo <b>three</b>\n\n<div>four</div>\n\n    five\n\n[six](seven)\n\n| eight |\n|---|\n| nine |\n"
+
+    async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
+        await transcript.show([Shown(1, "What happened?", text)])
+        await pilot.pause()
+        drawn = "\n".join(row.text for row in transcript.query_one(AnswerText).rows)
+        for word in ("One", "<b>three</b>", "<div>four</div>", "five", "six", "seven", "eight", "nine"):
+            assert word in drawn
 
     drive(steps)
 
 
-def test_what_is_scrolled_to_is_laid_out() -> None:
-    """The beginning of a long answer is on the screen again when it is scrolled to, and nothing has moved."""
+def test_a_selected_paragraph_is_one_line() -> None:
+    """Rows that end only for want of room are joined when they are copied, those of a list are not."""
+    text = "It left. " + WORDS * 5 + "\n\n- " + WORDS * 3 + "\n- the end\n"
 
     async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
-        await transcript.show([Shown(1, "What happened?", "".join(ANSWERS["prose"]), proof="proof")])
-        answer = transcript.query_one(AnswerText)
-        first = answer.drawn[0]
-        await wait_until(pilot, lambda: first.has_class(AWAY), "a beginning that is out of sight")
-        height = transcript.virtual_size.height
-        transcript.scroll_home(animate=False)
-        await wait_until(pilot, lambda: not first.has_class(AWAY) and answer.drawn[-1].has_class(AWAY), "the beginning")
-        assert transcript.virtual_size.height == height
+        await transcript.show([Shown(1, "What happened?", text)])
+        await pilot.pause()
+        taken = transcript.query_one(AnswerText).get_selection(SELECT_ALL)
+        assert taken is not None
+        lines = [line for line in taken[0].splitlines() if line]
+        assert lines == [f"It left. {WORDS * 5}".strip(), f" • {WORDS * 3}".rstrip(), " • the end"]
+
+    drive(steps)
+
+
+def test_another_width_draws_every_row_anew() -> None:
+    """After a resize no row is longer than there is room, and every word is there."""
+
+    async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
+        live = await transcript.begin(Shown(1, "What happened?"))
+        live.add_answer("".join(ANSWERS["prose"]))
+        await pilot.pause()
+        await pilot.resize_terminal(50, 20)
+        await pilot.pause()
+        assert max(row.cell_length for row in live.answer.rows) <= live.answer.size.width < 50
+        live.add_answer("The end.")
+        assert live.answer.rows[-1].text.endswith("The end.")
 
     drive(steps)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import ProgressBar, Sparkline
+from textual.screen import Screen
+from textual.widgets import ProgressBar
 
+from cagchat.documents.password import PasswordNeeded
+from cagchat.documents.source import Source
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
-from cagchat.events import Planned
+from cagchat.events import Planned, PrepareEvent
+from cagchat.library import Library, Options
 from cagchat.tui.chat_screen import ChatScreen
+from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.library_screen import LibraryScreen
 from cagchat.tui.preparing_screen import PreparingScreen, about, plan
+from cagchat.tui.speed_chart import SpeedChart
 from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, FixedMeter, Gate, chat_of, run, shows, text_of, wait_until
 
 
@@ -36,7 +43,7 @@ def test_the_plan_and_the_progress_are_shown(tmp_path: Path, size: tuple[int, in
         for text in ("Reading Lanterns", "tokens    986", "model     fake", "context", "f16", "CHAPTER 1"):
             assert text in text_of(pilot)
         assert pilot.app.screen.query_one(ProgressBar).progress == 320
-        assert pilot.app.screen.query_one(Sparkline).data
+        assert pilot.app.screen.query_one(SpeedChart).speeds
         gate.release()
         await chat_of(pilot)
 
@@ -181,5 +188,63 @@ def test_a_book_deleted_while_it_is_open_changes_nothing(tmp_path: Path) -> None
         await pilot.press("enter")
         await wait_until(pilot, shows(pilot, "forty-one"), "an answer")
         assert isinstance(pilot.app.screen, ChatScreen)
+
+    run(desktop, drive)
+
+
+class LockedLibrary:
+    """A library whose book opens with one password."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self.tried: list[str] = []
+
+    def prepare(self, wanted: Path | Source, options: Options | None = None) -> Iterator[PrepareEvent]:
+        password = options.password if options else ""
+        self.tried.append(password)
+        if password != "sesame":
+            raise PasswordNeeded("lanterns.pdf is locked with a password.", "Give it with `--password`.")
+        return self._library.prepare(wanted, options)
+
+    def stop(self) -> None:
+        self._library.stop()
+
+
+def is_new_question(screen: Screen[object], asked: list[Screen[object]]) -> bool:
+    """Tell whether a question is on the screen that was not asked yet."""
+    return isinstance(screen, AskText) and screen.is_mounted and screen not in asked
+
+
+def test_a_locked_book_asks_for_its_password(tmp_path: Path) -> None:
+    """The password is asked for, a wrong one again, and the right one opens the book; it is never on the screen."""
+    desktop = Desktop(tmp_path)
+    locked = LockedLibrary(desktop.library)
+    desktop.library = locked  # type: ignore[assignment]  # has all that the desk calls
+
+    async def drive(pilot: Pilot[None]) -> None:
+        asked: list[Screen[object]] = []
+        for password in ("wrong", "sesame"):
+            await wait_until(pilot, lambda: is_new_question(pilot.app.screen, asked), "the question")
+            asked.append(pilot.app.screen)
+            await wait_until(pilot, shows(pilot, "locked with a password"), "what is locked")
+            await pilot.press(*password)
+            assert password not in text_of(pilot)
+            await pilot.press("enter")
+        await chat_of(pilot)
+
+    run(desktop, drive)
+    assert locked.tried == ["", "wrong", "sesame"]
+
+
+def test_without_the_password_the_book_stays_closed(tmp_path: Path) -> None:
+    """Esc in the question shows why the book is not open."""
+    desktop = Desktop(tmp_path)
+    desktop.library = LockedLibrary(desktop.library)  # type: ignore[assignment]  # has all that the desk calls
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, AskText), "the question")
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: bool(pilot.app.screen.query(ErrorCard)), "a card")
+        assert "could not be opened" in text_of(pilot)
 
     run(desktop, drive)

@@ -96,7 +96,7 @@ def test_a_book_that_was_read_again_is_said_loudly() -> None:
     """An answer that evaluated the book without being asked to is marked as a failure in words, not in colour alone."""
     assert brief(proof(book_evaluated=1000)) == "✘ 1,000 READ AGAIN"
     assert brief(proof(book_evaluated=1000, reading=True)).startswith("✔ 1,000 read once")
-    assert brief(proof()) == "✔ 1,000 reused, 41 read"
+    assert brief(proof()) == "✔ 1,000 reused, 41 evaluated"
 
 
 def test_the_title_keeps_its_left_side() -> None:

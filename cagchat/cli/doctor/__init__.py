@@ -82,11 +82,3 @@ def examine(app: App, hardware: Hardware, *, trial: bool) -> Iterator[Finding]:
     yield from kept.check_environment(app)
     if trial:
         yield from model.check_engine(app.backend, app.settings, app.locations, fake=app.fake)
-
-
-def memory_bytes() -> tuple[int, int] | None:
-    """Return how much memory there is and how much of it is free for programs; None where the system does not say."""
-    from cagchat.hardware.memory import read_ram
-
-    ram = read_ram()
-    return (ram.total_bytes, ram.available_bytes) if ram else None
