@@ -103,10 +103,10 @@ def ask_options(settings: Settings) -> AskOptions:
 def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> tuple[Answered, list[str]]:
     """Print an answer as it comes (unless `quiet`) and its proof; Ctrl-C ends the answer and keeps it."""
     from cagchat.cli.app import say
-    from cagchat.cli.footnotes import footnotes
     from cagchat.cli.interrupt import on_interrupt
     from cagchat.cli.until import reading_shown, sentence
     from cagchat.events import Answer, Answered, Limited, Notice, Thinking
+    from cagchat.quotes.footnotes import footnotes
 
     notices: list[str] = []
     begun = False

@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from cagchat.errors import CagchatError, Stopped
-from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Restored, Thinking
+from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Limited, Notice, Reread, Restored, Thinking
 from cagchat.opened import OpenBook
 from cagchat.proof import duration, recorded, size
 from cagchat.sessions.session import Session, Turn
@@ -31,6 +31,7 @@ from cagchat.tui.jobs import Answering, Ask, Edit, Load, Regenerate
 from cagchat.tui.key_line import KeyLine
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
+from cagchat.tui.quote_line import QuoteLine, followed, is_found
 from cagchat.tui.reader import ReaderPane
 from cagchat.tui.remembered import MAX_DRAFT, Remembered
 from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
@@ -61,6 +62,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+n", "new_chat", "New chat", id="chat.new", tooltip="Begin another chat about this book"),
         Binding("ctrl+t", "chats", "Chats", id="chat.list", tooltip="Show or hide the chats about this book"),
         Binding("ctrl+b", "book", "Book", id="chat.book", tooltip="Show or hide the book beside the chat"),
+        Binding("f10", "quote", "Quotes", id="chat.quote", show=False, tooltip="Show the next quote in the book"),
         Binding("ctrl+g", "to_end", "End", id="chat.end", tooltip="Go back to the last answer and follow it"),
         Binding("f4", "export", "Export", id="chat.export", show=False, tooltip="Write the chat to a Markdown file"),
         Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False, tooltip="The same as data"),
@@ -101,6 +103,7 @@ class ChatScreen(Screen[None]):
         self._live: TurnView | None = None
         self._question = ""
         self._stopping = False
+        self._quote_number = -1
         self._speed = Speed(timer)
         manifest = book.manifest
         self._figures = Figures(
@@ -240,6 +243,11 @@ class ChatScreen(Screen[None]):
             case HistoryRead(n_turns, count):
                 turns = "1 earlier turn" if n_turns == 1 else f"{n_turns:,} earlier turns"
                 await live.note(f"Read {turns} back: {count:,} tokens.")
+            case Reread(places, count):
+                await live.note(f"Read again beside the question, {count:,} tokens: {'; '.join(places)}.")
+            case Limited(_, count, to_read, words):
+                cost = f"; {to_read:,} of them are read now" if to_read else ""
+                await live.note(f"The model knows the book up to {words} only: {count:,} tokens{cost}.")
             case Thinking(text):
                 self._count(n_tokens, "◐ thinking")
                 await live.add_thinking(text, n_tokens)
@@ -247,6 +255,7 @@ class ChatScreen(Screen[None]):
                 self._count(n_tokens, "◑ answering")
                 live.add_answer(text)
             case Answered():
+                self._quote_number = -1
                 shown = of_answer(self._question, event)
                 self.transcript.settle(shown)
                 await live.finish(shown)
@@ -491,6 +500,23 @@ class ChatScreen(Screen[None]):
         self.add_class("-book")
         await self.query_one("#body").mount(pane)
         pane.focus()
+
+    async def action_quote(self) -> None:
+        """Show the next quote of the last answer where it stands in the book."""
+        turns = [turn for turn in self.query(TurnView) if turn.shown.quotes is not None]
+        found = [check for check in turns[-1].shown.quotes.items if is_found(check)] if turns else []  # type: ignore[union-attr]  # filtered above
+        if not found:
+            self.notify("The last answer has no quote that stands in the book.", markup=False)
+            return
+        self._quote_number = (self._quote_number + 1) % len(found)
+        await self.on_quote_line_followed(followed(found[self._quote_number]))
+
+    async def on_quote_line_followed(self, message: QuoteLine.Followed) -> None:
+        """Open the book at a quote, with the passage lit."""
+        if not self.query(ReaderPane):
+            await self.action_book()
+        for pane in self.query(ReaderPane):
+            pane.show(message.start, message.length)
 
     def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
         """Note the place; it is written when the pane is closed."""

@@ -10,12 +10,16 @@ from cagchat.sessions.export import clean_lines, proof_sentence
 
 if TYPE_CHECKING:
     from cagchat.events import Answered
+    from cagchat.quotes.check import Checks
     from cagchat.sessions.session import Status, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One question and its answer, in words; `remark` says why an answer is not complete."""
+    """One question and its answer, in words; `remark` says why an answer is not complete.
+
+    `quotes` are those of an answer that was just made; of recorded ones they are not looked up again.
+    """
 
     number: int
     question: str
@@ -23,6 +27,7 @@ class Shown:
     thinking: str = ""
     remark: str = ""
     proof: str = ""
+    quotes: Checks | None = None
 
 
 def of_turn(turn: Turn) -> Shown:
@@ -37,7 +42,9 @@ def of_answer(question: str, answered: Answered) -> Shown:
     """Return a turn that was just answered."""
     answer, thinking = clean(answered.answer), clean(answered.thinking)
     remark = remark_on(answered.status, "")
-    return Shown(answered.number, clean(question), answer, thinking, remark, answered.proof.line())
+    line, quotes = answered.proof.line(), answered.quotes
+    proof = line if quotes is None else f"{line}, {quotes}"
+    return Shown(answered.number, clean(question), answer, thinking, remark, proof, quotes)
 
 
 def remark_on(status: Status, error: str) -> str:

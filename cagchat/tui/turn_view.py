@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from textual.widgets import Collapsible, Static
 from cagchat.tui.answer_text import AnswerText
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.figure_lines import FigureLines
+from cagchat.tui.quote_line import QuoteLine
 from cagchat.tui.shown import Shown, clean
 
 LINKS = "[@click=want('again')]again[/]  [@click=want('edit')]edit[/]  [@click=want('copy')]copy[/]"
@@ -101,6 +103,7 @@ counted by the engine.
             yield Static(self.shown.remark, classes="remark", markup=False)
         if self.shown.proof:
             yield FigureLines(self.shown.proof, classes="proof")
+        yield from self._quote_lines()
         if self.shown.proof or self.shown.remark:
             yield TurnActions()
 
@@ -138,7 +141,7 @@ counted by the engine.
             below.append(Static(shown.remark, classes="remark", markup=False))
         if shown.proof:
             below.append(FigureLines(shown.proof, classes="proof"))
-        await self.mount(*below, TurnActions())
+        await self.mount(*below, *self._quote_lines(), TurnActions())
 
     def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
         """Say for which turn it is."""
@@ -162,6 +165,10 @@ counted by the engine.
         folded = self.query_one(Collapsible)
         if self._thoughts and not folded.collapsed:
             self.query_one(".thinking", Static).update("".join(self._thoughts))
+
+    def _quote_lines(self) -> Iterator[QuoteLine]:
+        if self.shown.quotes is not None:
+            yield from map(QuoteLine, self.shown.quotes.items)
 
     def _folded(self, text: str, title: str) -> Collapsible:
         return Collapsible(Static(text, classes="thinking", markup=False), title=title, collapsed=True)

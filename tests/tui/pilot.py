@@ -50,6 +50,7 @@ class Desktop:
     text: str = ""
     name: str = "lanterns.txt"
     timer: Callable[[], float] = time.perf_counter
+    answering: AskOptions = ANSWERING
 
     def __post_init__(self) -> None:
         private_folder(self.locations.data)
@@ -65,7 +66,7 @@ class Desktop:
     def app(self, *, book: Path | None = None, library: bool = False, **options: Any) -> CagchatApp:
         """Return an app that opens the book, or with `library` the library."""
         path = None if library else book or self.book
-        return CagchatApp(self, path, answering=ANSWERING, story=self.book, folder=self.home, **options)
+        return CagchatApp(self, path, answering=self.answering, story=self.book, folder=self.home, **options)
 
 
 async def wait_until(pilot: Pilot[None], holds: Callable[[], bool], what: str = "") -> None:

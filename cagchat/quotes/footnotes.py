@@ -15,7 +15,12 @@ SIGNS = {"verified": "✔", "near": "≈", "absent": "✘"}  # each beside its w
 def footnotes(checks: Checks) -> Iterator[str]:
     """Yield a line for each quote."""
     for number, check in enumerate(checks.items, 1):
-        yield f"  [{number}] {SIGNS[check.located.mark]} “{cut(check.quoted.text)}” {words(check)}"
+        yield f"  [{number}] {footnote(check)}"
+
+
+def footnote(check: Check) -> str:
+    """Return the sign of a quote, the quote, and what the book says to it."""
+    return f"{SIGNS[check.located.mark]} “{cut(check.quoted.text)}” {words(check)}"
 
 
 def words(check: Check) -> str:

@@ -1,0 +1,87 @@
+"""The quotes of an answer in the chat: told apart, counted, and links to the book."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from cagchat.conversation import AskOptions
+from cagchat.engine.backend import FakeBackend
+from cagchat.engine.fake import FakeScript
+from cagchat.engine.protocol import Sampling
+from cagchat.tui.book_text import BookText
+from cagchat.tui.quote_line import QuoteLine
+from cagchat.tui.reader import ReaderPane
+from cagchat.wording import Extras
+from tests.tui.pilot import Desktop, ask, chat_of, idle, run, text_of, wait_until
+
+SENTENCE = "Old Perrin kept the ledger of the harbour under a loose board in his kitchen"
+SCRIPT = FakeScript(answers={"ledger": f"It says “{SENTENCE}”, and “the moon was made of old green cheese”."})
+QUESTION = "Where was the ledger?"
+
+
+def quoting(home: Path) -> Desktop:
+    return Desktop(home, FakeBackend(SCRIPT))
+
+
+def lit(pilot: Pilot[None]) -> str:
+    """Return the words of the book that are lit."""
+    pane = pilot.app.screen.query_one(ReaderPane)
+    start, end = pilot.app.screen.query_one(BookText).lit or (0, 0)
+    return pane.document.text[start:end]
+
+
+def test_quotes_are_told_apart_and_counted(tmp_path: Path) -> None:
+    """Below an answer each quote has its sign and its words, and the proof line counts them."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, QUESTION)
+        shown = " ".join(text_of(pilot).split())
+        assert "✔ “Old Perrin kept the ledger" in shown
+        assert "✘ “the moon was made of old green cheese” is not in the book" in shown
+        assert "2 quotes: 1 found in the book, 1 not" in shown
+
+    run(quoting(tmp_path), drive)
+
+
+def test_a_click_on_a_quote_shows_its_passage(tmp_path: Path) -> None:
+    """A quote that was found is a link: the book opens beside the chat with the passage lit."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, QUESTION)
+        found, absent = pilot.app.screen.query(QuoteLine)
+        await pilot.click(absent)
+        assert not pilot.app.screen.query(ReaderPane)
+        await pilot.click(found)
+        await wait_until(pilot, lambda: bool(pilot.app.screen.query(ReaderPane)), "the book")
+        await wait_until(pilot, lambda: lit(pilot) == SENTENCE, "the passage lit")
+
+    run(quoting(tmp_path), drive)
+
+
+def test_a_key_shows_the_next_quote(tmp_path: Path) -> None:
+    """F10 does what the click does; without a quote it says that there is none."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await pilot.press("f10")
+        assert not chat.query(ReaderPane)
+        await ask(pilot, QUESTION)
+        await pilot.press("f10")
+        await wait_until(pilot, lambda: bool(chat.query(ReaderPane)) and lit(pilot) == SENTENCE, "the passage lit")
+        await idle(pilot, chat)
+
+    run(quoting(tmp_path), drive)
+
+
+def test_passages_beside_a_question_are_told(tmp_path: Path) -> None:
+    """When passages of the book were read again with a question, the turn says which and how much."""
+    desktop = quoting(tmp_path)
+    desktop.answering = AskOptions(Sampling(temperature=0.0, seed=7), extras=Extras(evidence="always"))
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, QUESTION)
+        assert "Read again beside the question" in text_of(pilot)
+
+    run(desktop, drive)
