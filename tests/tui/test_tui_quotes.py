@@ -10,6 +10,8 @@ from cagchat.conversation import AskOptions
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import Sampling
+from cagchat.limits.until import parse_until
+from cagchat.opened import OpenBook
 from cagchat.tui.book_text import BookText
 from cagchat.tui.quote_line import QuoteLine
 from cagchat.tui.reader import ReaderPane
@@ -85,3 +87,17 @@ def test_passages_beside_a_question_are_told(tmp_path: Path) -> None:
         assert "Read again beside the question" in text_of(pilot)
 
     run(desktop, drive)
+
+
+def test_a_limit_that_was_given_holds_on_the_screen(tmp_path: Path) -> None:
+    """A book that is opened up to a place is known no further, and the turn says so."""
+    desktop = quoting(tmp_path)
+
+    def choose(book: OpenBook) -> None:
+        book.limit = parse_until(book.document, "50%")
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, QUESTION)
+        assert "The model knows the book up to 50 % only" in text_of(pilot)
+
+    run(desktop, drive, choose=choose)
