@@ -503,8 +503,8 @@ class ChatScreen(Screen[None]):
 
     async def action_quote(self) -> None:
         """Show the next quote of the last answer where it stands in the book."""
-        turns = [turn for turn in self.query(TurnView) if turn.shown.quotes is not None]
-        found = [check for check in turns[-1].shown.quotes.items if is_found(check)] if turns else []  # type: ignore[union-attr]  # filtered above
+        answered = [turn.shown.quotes for turn in self.query(TurnView) if turn.shown.quotes is not None]
+        found = [check for check in answered[-1].items if is_found(check)] if answered else []
         if not found:
             self.notify("The last answer has no quote that stands in the book.", markup=False)
             return
