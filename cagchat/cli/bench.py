@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat import __version__
-from cagchat.cli import bench_device, bench_recall, bench_synth
+from cagchat.cli import bench_device, bench_recall, bench_scaling, bench_synth
 from cagchat.cli.options import add_engine
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ MEASUREMENTS = {
     "interface": "a key press to the screen that shows it, while the engine is busy",
 }
 # Options after the action are the action's.
-ACTIONS = {"synth": bench_synth, "device": bench_device, "recall": bench_recall}
+ACTIONS = {"synth": bench_synth, "device": bench_device, "recall": bench_recall, "scaling": bench_scaling}
 STORY = "demo/story.md"
 LENGTHS = (256, 1024)
 
