@@ -8,15 +8,16 @@ stripped, last turns look different) and the cache would not match.
 
 from __future__ import annotations
 
+import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import xxhash
 
 from cagchat.engine.protocol import Tokenizer, VocabularyReader
 from cagchat.errors import ModelError
+from cagchat.template import Case, render, rendered
 
 PROMPT_VERSION = 1  # part of every saved state's key: raise it when the words or the order of a frame change
 
@@ -30,20 +31,8 @@ BEFORE_BOOK = "\n\nThe book:\n\n"
 AFTER_BOOK = "\n"
 REMINDER = "\n\nAnswer from the book."
 
-MAX_RANGES = 100_000  # numbers in all `range`s of one rendering together; honest templates take a handful
-
-# A template is a program by somebody else: whatever it does wrong, ChatML remains. SyntaxError comes from Python, for
-# Jinja that was fine: a break outside a loop, or too many loops in one another.
-MISTAKES = (
-    TypeError,
-    ValueError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    SyntaxError,
-)
+# Renders a template (its text, bos, eos) for each case; None where that fails.
+Renderer = Callable[[str, str, str, tuple[Case, ...]], Sequence[str | None]]
 
 # Private-use characters: no template treats them specially, and none occurs in one.
 _BOOK, _FIRST, _ANSWER, _NEXT = "\ue000book\ue000", "\ue000first\ue000", "\ue000answer\ue000", "\ue000next\ue000"
@@ -133,10 +122,10 @@ def frame(template: str, *, bos: str, eos: str, add_bos: bool, instructions: str
     notice = ""
     if not template.strip():
         template, notice = CHATML, "The model file carries no chat template, so ChatML is used."
-    pieces = _cut(template, bos, eos, instructions)
+    pieces = _cut(template, bos, eos, instructions, rendered)
     if pieces is None:
         notice = "The model's chat template does not fit a chat about a book, so ChatML is used."
-        pieces = _cut(CHATML, bos, eos, instructions)
+        pieces = _cut(CHATML, bos, eos, instructions, render)
     if pieces is None:
         raise ModelError("No chat template could be rendered.", "Choose another model with --model.")
     head, opening, closing, next_opening, thinking_closing = pieces
@@ -177,16 +166,20 @@ def framed(
     return pieces, tokenize_prefix(pieces, sections, tokenizer)
 
 
-def _cut(template: str, bos: str, eos: str, instructions: str) -> tuple[str, str, str, str, str | None] | None:
+def _cut(
+    template: str, bos: str, eos: str, instructions: str, render: Renderer
+) -> tuple[str, str, str, str, str | None] | None:
     """Return head, opening, closing, next opening and thinking closing; None when the template loses a mark."""
     instructions = instructions.strip() or INSTRUCTIONS
-    for system_role in (True, False):  # some templates refuse a system message, some drop it without a word
-        off = _render(template, _messages(instructions, system_role), bos, eos, thinking=False)
-        pieces = _split(off)
-        if pieces is None or instructions not in pieces[0]:
+    # Some templates refuse a system message, some drop it without a word.
+    cases = [
+        (json.dumps(_messages(instructions, role)), thinking) for role in (True, False) for thinking in (False, True)
+    ]
+    texts = [_split(text) for text in render(template, bos, eos, tuple(cases))]
+    for off, on in zip(texts[::2], texts[1::2], strict=True):
+        if off is None or instructions not in off[0]:
             continue
-        head, opening, _, next_opening, closing = pieces
-        on = _split(_render(template, _messages(instructions, system_role), bos, eos, thinking=True))
+        head, opening, _, next_opening, closing = off
         thinking_closing = on[4] if on is not None and on[4] != closing else None
         return head, opening, closing, next_opening, thinking_closing
     return None
@@ -213,40 +206,3 @@ def _split(text: str | None) -> tuple[str, str, str, str, str] | None:
         pieces.append(before)
     head, opening, after_first, next_opening = pieces
     return head, opening, after_first, next_opening, text
-
-
-def _render(template: str, messages: list[dict[str, str]], bos: str, eos: str, *, thinking: bool) -> str | None:
-    """Render with what Hugging Face templates expect to find; None when the template refuses or fails."""
-    import jinja2  # 45 ms
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    left = MAX_RANGES
-
-    def bounded_range(*arguments: int) -> range:
-        nonlocal left
-        numbers = range(*arguments)
-        left -= len(numbers)
-        if left < 0:  # the sandbox limits each range, which bounds nothing once loops are nested
-            raise OverflowError
-        return numbers
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["range"] = bounded_range
-    values: dict[str, Any] = {
-        "messages": messages,
-        "add_generation_prompt": True,
-        "bos_token": bos,
-        "eos_token": eos,
-        "enable_thinking": thinking,
-        "raise_exception": refuse,
-        "strftime_now": lambda form: "",  # a date in the prefix would make every day another state
-    }
-    try:
-        return environment.from_string(template).render(values)
-    except (jinja2.TemplateError, *MISTAKES):
-        return None

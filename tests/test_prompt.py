@@ -106,6 +106,11 @@ USELESS = {
     "counts and counts": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "counts by steps": "{% for a in range(0, 10**9, 10**5) %}{% for b in range(10**4) %}{% endfor %}{% endfor %}",
     "more than memory": "{{ ('x' * 10**15) | length }}",
+    "doubles": "{% set ns = namespace(s='x') %}" + "{% set ns.s = ns.s + ns.s %}" * 60 + "{{ ns.s }}",
+    "a wide number": "{{ '%2000000000d' % 1 }}",
+    "a wide line": "{{ 'x' | center(2000000000) }}",
+    "loops over a text": "{% for a in 'x' * 99999 %}{% for b in 'x' * 99999 %}{% endfor %}{% endfor %}",
+    "grows like a tree": "{% macro f(n) %}{{ f(n - 1) ~ f(n - 1) if n else 'x' }}{% endmacro %}{{ f(60) }}",
 }
 
 

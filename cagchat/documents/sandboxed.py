@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import IO, Any
 
+from cagchat.confined import confine
 from cagchat.documents.document import Document
 from cagchat.errors import BookError
 
@@ -32,7 +33,13 @@ def main() -> None:
         request = json.loads(_part(requests))
         content = _part(requests)
         threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
-        _limit(request["limits"])
+        limits = request["limits"]
+        confine(
+            memory_bytes=limits["memory_bytes"],
+            cpu_s=limits["cpu_s"],
+            file_bytes=limits["log_bytes"],
+            open_files=limits["open_files"],
+        )
         try:
             answer = _answer(request, content)
         except MemoryError:
@@ -54,33 +61,6 @@ def _end_with_parent(requests: int) -> None:
     with contextlib.suppress(OSError):
         os.read(requests, 1)
     os._exit(1)
-
-
-def _limit(limits: dict[str, Any]) -> None:
-    """Take the limits upon this process, those that the platform has."""
-    try:
-        import resource
-    except ImportError:
-        return
-    wanted = {
-        "RLIMIT_CORE": 0,  # a core file would hold the text of the book
-        "RLIMIT_AS": limits["memory_bytes"],
-        "RLIMIT_CPU": limits["cpu_s"],
-        "RLIMIT_FSIZE": limits["log_bytes"],
-        "RLIMIT_NOFILE": limits["open_files"],
-        "RLIMIT_NPROC": 0,  # it starts no program; root is not held by this one
-    }
-    for name, value in wanted.items():
-        number = getattr(resource, name, None)
-        if number is None:
-            continue
-        _, highest = resource.getrlimit(number)
-        if highest != resource.RLIM_INFINITY:
-            value = min(value, highest)
-        # One more second before the hard limit of processor time: the soft one's signal says why the process ended.
-        hard = value + 1 if name == "RLIMIT_CPU" and highest in (resource.RLIM_INFINITY, value + 1) else value
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(number, (value, hard))
 
 
 def _answer(request: dict[str, Any], content: bytes) -> bytes:
