@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
+from itertools import pairwise
+from operator import itemgetter
 
 from cagchat.documents.document import Document
 from cagchat.quotes.words import WORD, compared
@@ -16,6 +18,9 @@ from cagchat.quotes.words import WORD, compared
 UNKNOWN = 0  # the number of words that the book has not
 MOST_VOTES = 8000  # words of the book that are looked at to find where a quote nearly stands
 MOST_STRETCHES = 6  # of the book that a quote is compared with word by word
+COMMON = 2000  # uses from which on a word is looked up together with a common neighbour: "of the" has far fewer
+
+NOWHERE = array("I")
 
 # Between letters only: "10-" / "12" are two numbers.
 _AT_LINE_END = re.compile(r"(?<=[^\W\d_])[-\u2010\u00ad][ \t]*\n{1,2}[ \t]*(?=[^\W\d_])")
@@ -43,7 +48,7 @@ class _Numbers(dict[str, int]):
 
 
 class BookIndex:
-    """The words of a book, where each stands in its text, and where each is used: about 24 bytes a word.
+    """The words of a book, where each stands in its text, and where each is used: about 26 bytes a word.
 
     `words` are numbers from `numbers`; word n is `document.text[starts[n]:ends[n]]`. `joined` are words that a line's
     end may have cut ("some-" / "thing"): the number of the whole word by the place of its first half.
@@ -68,6 +73,7 @@ class BookIndex:
         for place, number in self.joined.items():
             insort(self._used[number], place)
         self._joined_at = array("I", self.joined)
+        self._pairs = self._common_pairs()
 
     def _joined(self, known: _Numbers) -> dict[int, int]:
         """Return the words that are whole when a hyphen at a line's end is left out."""
@@ -79,6 +85,38 @@ class BookIndex:
                 halves = text[self.starts[place] : match.start()], text[match.end() : self.ends[place + 1]]
                 found[place] = known["".join(halves)]
         return found
+
+    def _common_pairs(self) -> dict[tuple[int, int], array[int]]:
+        """Return where two common words stand side by side, by the place of the first."""
+        common = bytes(len(uses) >= COMMON for uses in self._used)
+        pairs: dict[tuple[int, int], array[int]] = {}
+        words = self.words
+        for place, (first, second) in enumerate(pairwise(words)):
+            if common[first] and common[second]:
+                try:
+                    pairs[first, second].append(place)
+                except KeyError:
+                    pairs[first, second] = array("I", (place,))
+        for place, number in self.joined.items():
+            if not common[number]:
+                continue
+            befores = (place - 1, words[place - 1]) if place else None, (place - 2, self.joined.get(place - 2))
+            afters = {words[place + 2] if place + 2 < len(words) else UNKNOWN, self.joined.get(place + 2, UNKNOWN)}
+            found = [(at, word, number) for at, word in filter(None, befores) if word] + [
+                (place, number, word) for word in afters
+            ]
+            for at, first, second in found:
+                if common[first] and common[second]:
+                    insort(pairs.setdefault((first, second), array("I")), at)
+        return pairs
+
+    def _rarest(self, words: Sequence[int]) -> tuple[int, array[int]]:
+        """Return the word, or the pair of common words, that is used least: its place among `words`, and its uses."""
+        found = min(((len(self._used[word]), i, self._used[word]) for i, word in enumerate(words)), key=itemgetter(0))
+        if found[0] >= COMMON and len(words) > 1:
+            uses = [self._pairs.get(pair, NOWHERE) for pair in pairwise(words)]
+            return min(enumerate(uses), key=lambda pair: len(pair[1]))
+        return found[1:]
 
     def number(self, word: str) -> int:
         """Return a word's number, `UNKNOWN` for one that the book has not."""
@@ -93,11 +131,11 @@ class BookIndex:
         if not words or UNKNOWN in words:
             return
         wanted, n = array("I", words), len(words)
-        rarest = min(range(n), key=lambda i: len(self._used[words[i]]))
+        rarest, uses = self._rarest(words)
         book = self.words
         cuts = iter(self._joined_at)
         cut = next(cuts, None)
-        for place in self._used[words[rarest]]:
+        for place in uses:
             start = place - rarest
             stretch: Stretch | None = None
             # A word cut by a line's end is two of the book's, so the passage reaches twice as far at most.
@@ -133,24 +171,34 @@ class BookIndex:
             return 1
         return 2 if self.joined.get(place) == word else 0
 
+    def _voters(self, words: Sequence[int]) -> list[tuple[int, array[int], int]]:
+        """Return words that are not common and pairs that are: their places among `words`, uses and weights.
+
+        Where these are not enough to agree on a place, the common words themselves vote.
+        """
+        used = [(i, self._used[word], 1) for i, word in enumerate(words) if word != UNKNOWN]
+        voters = [voter for voter in used if len(voter[1]) < COMMON]
+        voters += [(i, uses, 2) for i, pair in enumerate(pairwise(words)) if (uses := self._pairs.get(pair))]
+        return voters if sum(weight for _, _, weight in voters) >= 2 else used
+
     def likely(self, words: Sequence[int], reach: int, stop: int) -> list[Stretch]:
         """Return the stretches before word `stop` that share most with these words in their order, the best first.
 
-        Every use of a word votes for where the quote would begin, rare words first and no more than `MOST_VOTES` in
-        all (or two words' uses); beginnings within `reach` words count as one.
+        Every use of a word votes for where the quote would begin, and so does every use of two common words side by
+        side, which counts as two; the rarest first and no more than `MOST_VOTES` in all (or two of them). Beginnings
+        within `reach` words count as one.
         """
         n, width = len(words), max(8, 2 * reach)
         votes: Counter[int] = Counter()
         n_voters = n_votes = 0
-        for i in sorted((i for i in range(n) if words[i] != UNKNOWN), key=lambda i: len(self._used[words[i]])):
-            uses = self._used[words[i]]
+        for i, uses, weight in sorted(self._voters(words), key=lambda voter: len(voter[1])):
             if stop < len(self.words):
                 uses = uses[: bisect_left(uses, stop)]
             if n_voters >= 2 and n_votes + len(uses) > MOST_VOTES:
                 break
-            n_voters += 1
+            n_voters += weight
             n_votes += len(uses)
-            votes.update([(place - i + n) // width for place in uses])
+            votes.update([(place - i + n) // width for place in uses] * weight)
         half = max(votes.values(), default=0) / 2
         if half <= 0.5 < n_voters / 2:
             return []  # no two of the words stand together anywhere
