@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-pyproject
 
-.PHONY: demo test lint types check wheel clean
+.PHONY: demo test lint types check wheel torture soak clean
 
 demo: $(STAMP)
 	$(BIN)/cagchat demo
@@ -21,6 +21,16 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 check: lint types test
+
+# Faults made on purpose, in full; a short form of each runs with the tests. SEED=1 finds other moments.
+SEED ?= 0
+torture: $(STAMP)
+	$(BIN)/python -m tests.torture --seed $(SEED)
+
+# Two hours of questions, stops and switches between books.
+MINUTES ?= 120
+soak: $(STAMP)
+	$(BIN)/python -m tests.torture.soak --minutes $(MINUTES) --seed $(SEED)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel

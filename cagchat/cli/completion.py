@@ -60,6 +60,18 @@ def state_names(prefix: str, **others: object) -> list[str]:
     return [name for name in (*titles(locations), *folders) if name.startswith(prefix)]
 
 
+def model_names(prefix: str, **others: object) -> list[str]:
+    """Return names of models on this disk, and files, that begin with `prefix`; no file is opened for it."""
+    from cagchat.models.find import every_place
+    from cagchat.models.places import candidates
+
+    try:
+        found = [candidate.name for place in every_place(locate().models) for candidate in candidates(place)]
+    except (CagchatError, OSError):
+        return []
+    return [*(name for name in dict.fromkeys(found) if name.startswith(prefix)), *paths(prefix)]
+
+
 def chat_names(prefix: str, **others: object) -> dict[str, str]:
     """Return ids of chats that begin with `prefix`, the last used first, with their titles."""
     import sqlite3

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cagchat.cli.completion import paths
+from cagchat.cli.completion import model_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.errors import CagchatError
@@ -63,18 +63,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_names(parser: argparse.ArgumentParser, how_many: str, text: str) -> None:
     """Add the names of several models."""
     complete_with(parser.add_argument("names", metavar="NAME", nargs=how_many, help=text), model_names)
-
-
-def model_names(prefix: str, **others: object) -> list[str]:
-    """Return names of models on this disk, and files, that begin with `prefix`; no file is opened for it."""
-    from cagchat.models.find import every_place
-    from cagchat.models.places import candidates
-
-    try:
-        found = [candidate.name for place in every_place(locate().models) for candidate in candidates(place)]
-    except (CagchatError, OSError):
-        return []
-    return [*(name for name in dict.fromkeys(found) if name.startswith(prefix)), *paths(prefix)]
 
 
 def entry_keys(prefix: str, **others: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from getpass import getpass
 from typing import TypeVar
 
-from cagchat.cli.completion import book_names
+from cagchat.cli.completion import book_names, model_names
 from cagchat.errors import UsageError
 from cagchat.settings import ANSWERING, ENGINE, rules
 
@@ -34,7 +34,9 @@ def add_settings(parser: argparse.ArgumentParser, title: str, names: tuple[str, 
         else:
             kind = rule.kind
             metavar = METAVARS.get(name, {int: "N", float: "X"}.get(kind, "TEXT"))
-            group.add_argument(*flags, dest=name, type=kind, metavar=metavar, default=None, help=text)
+            argument = group.add_argument(*flags, dest=name, type=kind, metavar=metavar, default=None, help=text)
+            if name == "model":
+                complete_with(argument, model_names)
 
 
 def add_book(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

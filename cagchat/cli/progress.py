@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from cagchat.cli.app import say
+from cagchat.cli.gauge_line import GaugeLine
 from cagchat.cli.interrupt import on_interrupt
 from cagchat.cli.options import unlocked
 from cagchat.events import (
@@ -29,14 +25,9 @@ from cagchat.events import (
 from cagchat.proof import duration, size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from cagchat.documents import Source
     from cagchat.library import Library, Options
     from cagchat.opened import OpenBook
-
-LINE_EVERY_S = 5.0
-BAR_WIDTH = 16
 
 
 def prepare(
@@ -52,9 +43,9 @@ def prepare(
 
 
 def _prepare(library: Library, book: Source, options: Options, meanwhile: Callable[[], object]) -> OpenBook:
-    with on_interrupt(library.stop), Narrator() as narrator:
+    with on_interrupt(library.stop), GaugeLine() as gauge:
         for event in library.prepare(book, options):
-            narrator.show(event)
+            show(event, gauge)
             if isinstance(event, Opening):
                 meanwhile()
             if isinstance(event, Ready):
@@ -62,62 +53,13 @@ def _prepare(library: Library, book: Source, options: Options, meanwhile: Callab
     raise AssertionError("prepare ends with Ready")
 
 
-class Narrator(AbstractContextManager["Narrator"]):
-    """Turns events into words, and `Reading` into a bar when stderr is a terminal."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._last_line_s = -LINE_EVERY_S
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, event: PrepareEvent) -> None:
-        """Show one event."""
-        if isinstance(event, Reading):
-            self._reading(event)
-            return
-        for line in lines(event):
-            self._print(line)
-
-    def _print(self, line: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
-        else:
-            say(line)
-
-    def _reading(self, event: Reading) -> None:
-        if sys.stderr.isatty():
-            self._draw(event)
-        elif (now := self._clock()) - self._last_line_s >= LINE_EVERY_S:
-            self._last_line_s = now
-            say(f"  {progress_text(event)}")
-
-    def _draw(self, event: Reading) -> None:
-        if self._bar is None:
-            from rich.console import Console  # 50 ms, only while reading on a terminal
-            from rich.progress import BarColumn, Progress, TextColumn
-            from rich.table import Column
-
-            self._bar = Progress(
-                BarColumn(bar_width=BAR_WIDTH, table_column=Column(min_width=BAR_WIDTH)),
-                TextColumn("{task.fields[text]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
-                console=Console(stderr=True),
-                expand=True,
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=event.n_tokens, text="")
-            self._bar.start()
-        assert self._task is not None
-        self._bar.update(self._task, completed=event.position, text=progress_text(event))
+def show(event: PrepareEvent, gauge: GaugeLine) -> None:
+    """Show one event."""
+    if isinstance(event, Reading):
+        gauge.progress(event.position, event.n_tokens, progress_text(event))
+        return
+    for line in lines(event):
+        gauge.say(line)
 
 
 def progress_text(event: Reading) -> str:

@@ -35,12 +35,13 @@ def sentence(event: Limited) -> str:
 
 def reading_shown(events: Asking) -> Iterator[AskEvent]:
     """Show what is read of the book before the answer begins; pass everything else on."""
-    from cagchat.cli.progress import Narrator
+    from cagchat.cli.gauge_line import GaugeLine
+    from cagchat.cli.progress import show
 
-    with Narrator() as narrator:
+    with GaugeLine() as gauge:
         for event in events:
             if isinstance(event, Reading):
-                narrator.show(event)
+                show(event, gauge)
                 continue
             if isinstance(event, HistoryRead | Thinking | Answer | Answered):
                 break

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cagchat.bench.synth import write_model
 from cagchat.cli.completion import SHELLS, book_names, chat_names, state_names
 from cagchat.cli.main import main
 from cagchat.files import private_folder
@@ -85,6 +86,12 @@ def test_title_is_completed(home: Path, capsys: pytest.CaptureFixture[str]) -> N
     """The program completes a book by its title, quoted for the shell."""
     read_lamp(home, capsys)
     assert completions("cagchat ask The", home) == ["The\\ Lamp"]
+
+
+def test_model_is_completed(home: Path) -> None:
+    """The value of --model is completed by the names of models that are on this disk."""
+    write_model(private_folder(locate().models) / "Tiny-Q8_0.gguf", "qwen3", layers=1)
+    assert "Tiny-Q8_0" in completions("cagchat ask book.txt --model Tin", home)
 
 
 def test_books_are_titles_and_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

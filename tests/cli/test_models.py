@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from cagchat.cli.fetching import Narrator, line, receiving_text
-from cagchat.cli.models import STORED, entry_keys, model_names
+from cagchat.cli.completion import model_names
+from cagchat.cli.fetching import line, receiving_text, show
+from cagchat.cli.gauge_line import GaugeLine
+from cagchat.cli.models import STORED, entry_keys
 from cagchat.locations import locate
 from cagchat.models.download.events import Fetched, Receiving, Rehashing, Retrying, Waiting
 from tests.cli.commands import Terminal, error_of, terminal_at
@@ -342,10 +344,10 @@ def test_events_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """Away from a terminal progress is a line now and then, and every other event is one."""
     path = Path("m.gguf")
     times = iter([0.0, 1.0, 6.0])
-    with Narrator(clock=lambda: next(times)) as narrator:
+    with GaugeLine(clock=lambda: next(times)) as gauge:
         for done in (1, 2, 3):
-            narrator.show(Rehashing(path, done * 10**6, 10**7))
-        narrator.show(Waiting(path))
+            show(Rehashing(path, done * 10**6, 10**7), gauge)
+        show(Waiting(path), gauge)
     lines = capsys.readouterr().err.splitlines()
     assert [text.split(" /")[0] for text in lines[:-1]] == ["  1 MB", "  3 MB"]
     assert "Another process" in lines[-1]
