@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat import __version__
-from cagchat.cli import bench_device, bench_recall, bench_scaling, bench_synth
+from cagchat.cli import bench_device, bench_peers, bench_recall, bench_scaling, bench_synth
 from cagchat.cli.options import add_engine
 
 if TYPE_CHECKING:
@@ -28,12 +28,18 @@ MEASUREMENTS = {
     "reopen": "a process's start to the first byte of an answer, restored and cold",
     "restore": "bytes a second of a restore and of a memory copy",
     "speed": "prefill and decode, and a bare loop of llama_decode",
-    "peers": "two questions after a restart, and other ways to keep a state",
+    "peers": "first, second and new questions, before and after a restart, and other ways to keep a state",
     "documents": "a book's file to its text: plain text, PDF and EPUB",
     "interface": "a key press to the screen that shows it, while the engine is busy",
 }
 # Options after the action are the action's.
-ACTIONS = {"synth": bench_synth, "device": bench_device, "recall": bench_recall, "scaling": bench_scaling}
+ACTIONS = {
+    "synth": bench_synth,
+    "device": bench_device,
+    "recall": bench_recall,
+    "scaling": bench_scaling,
+    "peers": bench_peers,
+}
 STORY = "demo/story.md"
 LENGTHS = (256, 1024)
 
@@ -41,12 +47,9 @@ LENGTHS = (256, 1024)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     what = "; ".join(f"{name}: {summary}" for name, summary in MEASUREMENTS.items())
-    parser.add_argument("--book", metavar="FILE", help="the book to measure with; default: the demonstration's story")
+    add_common(parser)
     parser.add_argument(
         "--only", type=names, default=tuple(MEASUREMENTS), metavar="NAME[,NAME]", help=f"measure only this ({what})"
-    )
-    parser.add_argument(
-        "--repeat", type=at_least_one, default=3, metavar="N", help="runs of each; the best is shown. Default: 3."
     )
     parser.add_argument(
         "--lengths",
@@ -55,36 +58,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N[,N]",
         help="reopen the book cut to so many tokens too. Default: " + ",".join(map(str, LENGTHS)) + ".",
     )
-    parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
     add_engine(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (side by side when none is given)")
     for name, module in ACTIONS.items():
         module.configure(actions.add_parser(name, help=module.SUMMARY, description=f"{module.SUMMARY.capitalize()}."))
 
 
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every side-by-side measurement."""
+    parser.add_argument("--book", metavar="FILE", help="the book to measure with; default: the demonstration's story")
+    parser.add_argument(
+        "--repeat", type=at_least_one, default=3, metavar="N", help="runs of each; the best is shown. Default: 3."
+    )
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
+
+
 def run(app: App, args: argparse.Namespace) -> int:
-    """Measure and print; 1 when a measurement failed, with the others still shown."""
+    """Measure and print, or do the action that is named."""
+    if args.action is not None:
+        code: int = ACTIONS[args.action].run(app, args)
+        return code
+    return side_by_side(app, args, args.only)
+
+
+def side_by_side(app: App, args: argparse.Namespace, only: Sequence[str], **options: object) -> int:
+    """Measure and print; 1 when a measurement failed, with the others still shown. The measurements get `options`."""
     from cagchat.cli.app import say
     from cagchat.errors import UsageError
     from cagchat.files import write_bytes
 
-    if args.action is not None:
-        code: int = ACTIONS[args.action].run(app, args)
-        return code
     report = Path(args.json).expanduser() if args.json else None
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"There is no folder {report.parent} for {report.name}.", "Create it first.")
     with tempfile.TemporaryDirectory(prefix="cagchat-bench-") as folder:
         bench = set_up(app, args, Path(folder))
-        machine, tables = describe(bench), []
+        machine = describe(bench)
+        tables: list[Table] = []
         failed = False
         show_machine(machine)
-        for name in args.only:
+        for name in only:
             say(f"{name}: {MEASUREMENTS[name]}")
-            table, error = measured(name, bench)
-            tables.append(table)
+            found, error = measured(name, bench, **options)
+            tables.extend(found)
             failed = failed or error
-            show(table)
+            for table in found:
+                show(table)
     if report is not None:
         write_bytes(report, f"{json.dumps(as_object(machine, tables), ensure_ascii=False, indent=2)}\n".encode())
         say(f"Written to {report}.")
@@ -152,19 +170,19 @@ def describe(bench: Workbench) -> dict[str, str | int]:
     }
 
 
-def measured(name: str, bench: Workbench) -> tuple[Table, bool]:
-    """Return a measurement's table, or one that says why it failed and True."""
+def measured(name: str, bench: Workbench, **options: object) -> tuple[Sequence[Table], bool]:
+    """Return a measurement's tables, or one that says why it failed and True."""
     from cagchat.bench.tables import Column, Table
     from cagchat.cli.app import complain
     from cagchat.errors import CagchatError
 
     try:
-        table: Table = importlib.import_module(f"cagchat.bench.{name}").measure(bench)
-        return table, False
+        tables: Table | tuple[Table, ...] = importlib.import_module(f"cagchat.bench.{name}").measure(bench, **options)
+        return (tables if isinstance(tables, tuple) else (tables,)), False
     except CagchatError as error:
         complain(error.message, error.hint)
         row = {"reason": f"{error.message} {error.hint}"}
-        return Table(name, MEASUREMENTS[name].capitalize(), (Column("reason", "not measured"),), (row,)), True
+        return (Table(name, MEASUREMENTS[name].capitalize(), (Column("reason", "not measured"),), (row,)),), True
 
 
 def show_machine(machine: dict[str, str | int]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-import time
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cagchat.bench import peers
 from cagchat.bench.reopen import read_proof
 from cagchat.bench.synth import write_model
 from cagchat.bench.tables import Column, Figure, Table, as_object, drawn, least, markdown, most, ratio, shown
@@ -187,44 +184,6 @@ def test_bare_loop_reports_a_full_cache(tiny: Path) -> None:
         with pytest.raises(EngineError):
             bare.call("read", [65] * 400)
         assert bare.call("read", [65] * 100) > 0
-
-
-def test_attention_is_reused_by_all(bench: Workbench) -> None:
-    """With an attention model no way evaluates a book token again, and each says what it keeps on disk."""
-    rows = peers.compare(bench, time.perf_counter)
-    assert [row["way"] for row in rows] == list(peers.WAYS.values())
-    assert [(row["first_book"], row["second_book"]) for row in rows] == [(0, 0)] * 3
-    assert all(isinstance(row["size"], int) and row["size"] > 0 for row in rows)
-
-
-def test_hybrid_is_reused_by_us_alone(bench: Workbench) -> None:
-    """With a hybrid the second question costs the others the whole book, and cagchat not one token of it."""
-    hybrid = peers.on_hybrid(bench, 400, layers=4, embed=128)
-    ours, *others = peers.compare(hybrid, time.perf_counter)
-    assert (ours["first_book"], ours["second_book"]) == (0, 0)
-    assert [row["second_book"] for row in others] == [row["tokens"] for row in others]
-
-
-def test_missing_extra_is_a_row(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the packages that write the hybrid, its row says how to get them and the others stay."""
-    monkeypatch.setitem(sys.modules, "cagchat.bench.synth", None)
-    monkeypatch.setattr(peers, "compare", lambda bench, timer: [{"model": "tiny"}])
-    rows = peers.measure(bench).rows
-    assert len(rows) == 2
-    assert "pip install 'cagchat[bench]'" in str(rows[1]["way"])
-
-
-def test_crash_of_a_way_is_a_row(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that ends badly leaves the reason in its row, and the other ways are still measured."""
-    monkeypatch.setattr(peers, "WAYS", {"nonsense": "Nonsense", "cagchat": "cagchat"})
-    crashed, ours = peers.compare(bench, time.perf_counter)
-    assert "KeyError" in str(crashed["first"])
-    assert ours["second_book"] == 0
-
-
-def test_native_crash_is_named() -> None:
-    """A signal is called by its name, with the last line of the log."""
-    assert peers.failure(-11, "loading\n\nmatrix kernels\n").message == "It ended with SIGSEGV: matrix kernels."
 
 
 def test_book_is_cut_at_tokens(bench: Workbench) -> None:
