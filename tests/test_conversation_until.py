@@ -15,10 +15,10 @@ from cagchat.conversation import AskOptions, Conversation
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import BOOK, CHAT, Engine, Sampling
 from cagchat.errors import ContextFull, EngineDied, Stopped, UsageError
-from cagchat.events import Answered, AskEvent, HistoryRead, Limited, Notice, Reading, Restored
+from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Limited, Notice, Reading, Restored
 from cagchat.library import Options
 from cagchat.limits.ground import Ground
-from cagchat.limits.limit import Limit
+from cagchat.limits.limit import Limit, last_limit
 from cagchat.limits.until import parse_until
 from cagchat.opened import OpenBook
 from cagchat.sessions.store import Sessions
@@ -423,6 +423,20 @@ def test_engine_that_died_comes_back_limited(kind: Kind, tmp_path: Path, session
         assert answered.proof.book_tokens == first.proof.book_tokens
         assert answered.proof.book_evaluated == 0
         assert book.engine.length(CHAT) < book.n_tokens
+
+
+def test_killed_in_its_first_answer(tmp_path: Path, sessions: Sessions) -> None:
+    """While its first answer is made, the record knows the chat's limit already: a kill leaves no chat without it."""
+    book = fake_book(tmp_path)
+    limit = limit_at(book, "chapter 2")
+    events = Conversation(book, sessions, limit=limit).ask(QUESTION, OPTIONS)
+    for event in events:
+        if isinstance(event, Answer):
+            break
+    (turn,) = sessions.turns(sessions.list()[0].id)
+    assert turn.status == "running"
+    assert last_limit([turn]) == limit
+    events.close()
 
 
 def test_damaged_snapshot_costs_a_longer_way(tmp_path: Path, sessions: Sessions) -> None:

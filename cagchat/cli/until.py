@@ -23,8 +23,7 @@ def limit_of(app: App, book: OpenBook, words: str) -> Limit:
     from cagchat.tui.remembered import Remembered
 
     place = Remembered.under(app.locations).place(book.manifest.book.digest)
-    marks = [(f"bookmark {number}", offset) for number, offset in enumerate(place.bookmarks, start=1)]
-    return parse_until(book.document, words, [*marks, ("here", place.position)])
+    return parse_until(book.document, words, place.named)
 
 
 def sentence(event: Limited) -> str:

@@ -98,7 +98,8 @@ class Ground:
     def _laid_out(self) -> Layout:
         if self._layout is None:
             assert self.limit is not None, "the whole book needs no layout"
-            manifest, tokens = self._book.manifest, self._book.folder.tokens()
+            manifest = self._book.manifest
+            tokens = self._book.folder.checked_tokens(manifest)
             ends = manifest.book.section_tokens
             end = token_at(
                 self.limit.offset, self._book.document, tokens, manifest.n_head, ends, self._book.engine.text_of

@@ -7,8 +7,10 @@ What is named has been read: the limit is the end of that chapter or page. Case,
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from cagchat.documents.document import Document
 from cagchat.documents.numerals import numeral_at_start
@@ -43,7 +45,7 @@ def parse_until(document: Document, words: str, bookmarks: Iterable[tuple[str, i
         return _share(document, match[1])
     found = _chapters(document, wanted)
     if len(found) == 1:
-        return _chapter(document, found[0])
+        return _chapter(document, found[0], _paths(document)[found[0]])
     if not found and wanted in WHOLE:
         return Limit(len(document.text), "the end")
     if not found and (match := _PAGE.fullmatch(wanted)):
@@ -71,18 +73,38 @@ def _page(document: Document, label: str) -> Limit:
     raise UsageError(f"{document.title} has no page {label}.", f"Its pages are {pages[0].label} to {pages[-1].label}.")
 
 
+def limit_at(document: Document, offset: int) -> Limit:
+    """Return the limit at a character: named by the chapter that ends there, else by how far it is in the book."""
+    text = document.text
+    if not text[offset:].strip():
+        return Limit(len(text), "the end")
+    last = len(text[:offset].rstrip()) - 1
+    index = bisect_right(document.sections, last, key=lambda section: section.end)
+    section = document.sections[index]
+    if last >= section.start and section.title and not text[last + 1 : section.end].strip():
+        chapter = _chapter(document, index, _paths(document)[index])
+        if chapter.offset == section.end:  # not the heading alone of a part with chapters in it
+            return chapter
+    return Limit(max(0, offset), document.place(max(0, last)))
+
+
+def chapter_limits(document: Document) -> list[Limit]:
+    """Return the limit at the end of every section that has a title, in the order of their beginnings."""
+    return [_chapter(document, index, path) for index, path in enumerate(_paths(document)) if path]
+
+
 # -- chapters ----------------------------------------------------------------------------------------------------------
 
 
-def _chapter(document: Document, index: int) -> Limit:
+def _chapter(document: Document, index: int, path: Words) -> Limit:
     """Return the end of a section and of all that is inside it."""
     sections = document.sections
     end = sections[index].end
-    for inner in sections[index + 1 :]:
+    for inner in islice(sections, index + 1, None):
         if not 0 < sections[index].level < inner.level:
             break
         end = inner.end
-    return Limit(end, _name(document, index))
+    return Limit(end, ", ".join(path))
 
 
 def _chapters(document: Document, wanted: str) -> list[int]:

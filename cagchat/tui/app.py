@@ -27,6 +27,7 @@ from cagchat.tui.found import Look, look_around
 from cagchat.tui.gauge import Gauge, Measured, OpenMeter
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
+from cagchat.tui.limit_dialogs import AskLimit, GoOn
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.palette import Offer, offers
 from cagchat.tui.preparing_screen import PreparingScreen
@@ -57,6 +58,8 @@ WITH_KEYS = (
     OpenFile,
     AskText,
     Confirm,
+    AskLimit,
+    GoOn,
 )
 
 ChooseSession = Callable[["OpenBook"], "Session | None"]

@@ -26,7 +26,7 @@ from textual.strip import Strip
 from cagchat.documents.document import Document
 from cagchat.tui.finding import Hits
 from cagchat.tui.places import clamped
-from cagchat.tui.rows import SHOWN, Layout, lay_out, seam
+from cagchat.tui.rows import SHOWN, Layout, lay_out, ruled, seam
 
 MEASURE = 76  # longer rows are hard to read
 GUTTER = 2  # cells before the text, for marks
@@ -35,6 +35,7 @@ HASHES = re.compile(r"#{1,6}[ \t]+")
 LEAST_WIDTH = 8
 WINDOW = 20_000  # characters at either side of the place that are wrapped at once
 STEP = 100_000  # characters that are wrapped between two keys
+RULE = "── the chat knows the book up to here "
 SELECTED = Style(reverse=True)  # without a colour too
 
 
@@ -46,6 +47,7 @@ class BookText(ScrollView, can_focus=True):
         "book-text--lit",
         "book-text--hit",
         "book-text--current",
+        "book-text--limit",
     }
 
     DEFAULT_CSS = """
@@ -55,6 +57,7 @@ class BookText(ScrollView, can_focus=True):
         & .book-text--lit { text-style: bold; background: $accent 25%; }
         & .book-text--hit { text-style: underline; background: $warning 25%; }
         & .book-text--current { text-style: bold reverse; }
+        & .book-text--limit { color: $text-muted; }
     }
     """
 
@@ -73,11 +76,14 @@ class BookText(ScrollView, can_focus=True):
     class Laid(Message):
         """All of the book is in rows."""
 
-    def __init__(self, document: Document, position: int, bookmarks: Sequence[int]) -> None:
+    def __init__(self, document: Document, position: int, bookmarks: Sequence[int], limit: int | None = None) -> None:
         super().__init__()
         self._text = document.text
         self._headings = [section.start for section in document.sections if section.level]
         self._layout: Layout | None = None
+        self._plain: Layout | None = None  # without the row that tells of the limit
+        self._rule: int | None = None  # the number of that row
+        self._limit = limit
         self._placing = False
         self.position = clamped(position, len(self._text))
         self.bookmarks = sorted(bookmarks)
@@ -90,6 +96,19 @@ class BookText(ScrollView, can_focus=True):
         """Whether all of the book is in rows for the present width."""
         return self._layout is not None and self._layout.end - self._layout.start == len(self._text)
 
+    @property
+    def limit(self) -> int | None:
+        """The offset up to which the chat knows the book; None for all of it."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, offset: int | None) -> None:
+        if offset != self._limit:
+            self._limit = offset
+            if self._plain is not None:
+                self._take(self._plain)
+                self._stand_at(self.position)
+
     def on_resize(self, event: events.Resize) -> None:
         """Wrap anew for another width, and stay where the reader is."""
         width = min(MEASURE, max(LEAST_WIDTH, self.scrollable_content_region.width - GUTTER - EDGE))
@@ -99,7 +118,7 @@ class BookText(ScrollView, can_focus=True):
 
     def on_unmount(self) -> None:
         """Let go of the rows."""
-        self._layout = None
+        self._layout = self._plain = None
 
     def _lay_out_near(self, offset: int, width: int) -> None:
         start, end = seam(self._text, offset - WINDOW), seam(self._text, offset + WINDOW)
@@ -124,8 +143,11 @@ class BookText(ScrollView, can_focus=True):
     def _take(self, layout: Layout) -> None:
         if self._layout is not None and self.text_selection is not None:
             self.screen.clear_selection()  # it counts in rows, which are others now
-        self._layout = layout
-        self.virtual_size = Size(layout.width + GUTTER, len(layout.rows))
+        self._layout = self._plain = layout
+        self._rule = None
+        if self._limit is not None:
+            self._layout, self._rule = ruled(layout, self._text, self._limit)
+        self.virtual_size = Size(layout.width + GUTTER, len(self._layout.rows))
         self.refresh()
 
     def _stand_at(self, offset: int, rows_above: int = 0) -> None:
@@ -232,6 +254,10 @@ class BookText(ScrollView, can_focus=True):
         layout = self._layout
         if layout is None or row >= len(layout.rows):
             return Strip.blank(width, base)
+        if row == self._rule:
+            line = f"{RULE:─<{layout.width}}"[: layout.width]
+            style = base + self._style("limit")
+            return Strip([Segment(f"{'':<{GUTTER}}{line}", style)]).adjust_cell_length(width, style)
         first_of_row, end = layout.span(row)
         start = self._shown_from(first_of_row)
         shown = Text(self._text[start:end].rstrip().translate(SHOWN), end="")

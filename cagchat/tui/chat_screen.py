@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,20 +14,25 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from cagchat.errors import CagchatError, Stopped
-from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Limited, Notice, Reread, Restored, Thinking
+from cagchat.events import Answer, Answered, AskEvent, Limited, Reading, Thinking
+from cagchat.limits.limit import Limit
+from cagchat.limits.until import limit_at
 from cagchat.opened import OpenBook
-from cagchat.proof import duration, recorded, size
+from cagchat.proof import recorded
 from cagchat.sessions.session import Session, Turn
 from cagchat.sessions.store import Sessions
+from cagchat.tui.chat_changes import ChatChanges
 from cagchat.tui.chat_file import Suffix, write_chat
 from cagchat.tui.chat_list import ChatList, Row
 from cagchat.tui.chat_search import find_chats
 from cagchat.tui.desk import Desk
-from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.editor import edited
 from cagchat.tui.error_card import ErrorCard
-from cagchat.tui.jobs import Answering, Ask, Edit, Load, Regenerate
+from cagchat.tui.event_notes import note_on
+from cagchat.tui.jobs import Answering, Ask, Edit, Regenerate
 from cagchat.tui.key_line import KeyLine
+from cagchat.tui.limit_dialogs import whole
+from cagchat.tui.limit_moves import LimitMoves
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.quote_line import QuoteLine, followed, is_found
@@ -51,6 +55,9 @@ class ChatScreen(Screen[None]):
 ## A chat about the book
 
 **Enter** asks, **Esc** stops an answer and keeps it. The palette (**ctrl+p**) has everything that can be done here.
+
+A chat can know the book only **up to** a place, so that no answer tells what comes after it: **ctrl+l** sets the place,
+and the border of the prompt shows it.
 """
     CSS_PATH = "chat_screen.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual declares it so
@@ -68,6 +75,8 @@ class ChatScreen(Screen[None]):
         Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False, tooltip="The same as data"),
         Binding("f9", "rename", "Rename chat", id="chat.rename", show=False, tooltip="Give it another title"),
         Binding("f8", "delete", "Delete chat", id="chat.delete", show=False, tooltip="Overwrite it on the disk"),
+        Binding("ctrl+l", "limit", "The book only up to …", id="chat.limit", show=False, tooltip="Know no more of it"),
+        Binding("alt+l", "whole_book", "The whole book", id="chat.whole_book", show=False, tooltip="Know all of it"),
         Binding("pageup", "page_up", "Scroll up", id="chat.page_up", show=False),
         Binding("pagedown", "page_down", "Scroll down", id="chat.page_down", show=False),
     ]
@@ -101,6 +110,9 @@ class ChatScreen(Screen[None]):
         self._edit = edit
         self._job: Answering | None = None
         self._live: TurnView | None = None
+        self._limited: Limited | None = None
+        self._limits = LimitMoves(self, desk)
+        self._changes = ChatChanges(self, sessions)
         self._question = ""
         self._stopping = False
         self._quote_number = -1
@@ -132,8 +144,7 @@ class ChatScreen(Screen[None]):
         if draft := self._remembered.place(self._digest).draft:
             self.prompt.write(draft)
         self.set_interval(FLUSH_EVERY_S, self._desk.flush)
-        if self.session is not None:
-            self._desk.submit(Load(self.session), self)
+        self._limits.load(self.session, self.book.limit)
         await self._show_session()
 
     # -- what there is ---------------------------------------------------------------------------------------------
@@ -162,6 +173,8 @@ class ChatScreen(Screen[None]):
         """Grey out what cannot be done now."""
         if action in ("again", "edit_question", "copy_answer"):
             return True if self.is_mounted and self.transcript.turns else None
+        if action == "whole_book":
+            return self._limits.limit is not None
         return True
 
     def _find(self, query: str) -> Sequence[Row]:
@@ -231,23 +244,18 @@ class ChatScreen(Screen[None]):
 
     async def on_happened(self, message: Happened) -> None:
         """Show an event of the running answer; what still comes of one that was left is not shown."""
+        self._limits.happened(message)
         if message.job is self._job and self._live is not None:
             await self._show_event(message.event, message.n_tokens, self._live)  # type: ignore[arg-type]  # an answer's
 
     async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView) -> None:
+        if note := note_on(event):
+            await live.note(note)
         match event:
-            case Notice(text):
-                await live.note(text)
-            case Restored(count, size_bytes, elapsed_s):
-                await live.note(f"Restored {count:,} tokens, {size(size_bytes)} in {duration(elapsed_s)}.")
-            case HistoryRead(n_turns, count):
-                turns = "1 earlier turn" if n_turns == 1 else f"{n_turns:,} earlier turns"
-                await live.note(f"Read {turns} back: {count:,} tokens.")
-            case Reread(places, count):
-                await live.note(f"Read again beside the question, {count:,} tokens: {'; '.join(places)}.")
-            case Limited(_, count, to_read, words):
-                cost = f"; {to_read:,} of them are read now" if to_read else ""
-                await live.note(f"The model knows the book up to {words} only: {count:,} tokens{cost}.")
+            case Limited():
+                self._limited = event
+            case Reading():
+                self._draw_reading(event)
             case Thinking(text):
                 self._count(n_tokens, "◐ thinking")
                 await live.add_thinking(text, n_tokens)
@@ -265,6 +273,7 @@ class ChatScreen(Screen[None]):
     async def on_ended(self, message: Ended) -> None:
         """Be ready again; an error becomes a card and the chat goes on."""
         if message.job is not self._job:
+            await self._limits.ended(message)
             return
         self._job, self.session = None, message.session
         self._draw(state="● ready")
@@ -310,6 +319,13 @@ class ChatScreen(Screen[None]):
         self._edit_none()
         self.remove_class("-chats")
         self.prompt.focus()
+
+    def _draw_reading(self, event: Reading) -> None:
+        """Show how much of what the chat's limit needs is read."""
+        if self._limited is not None and not self._stopping:
+            left = event.n_tokens - event.position
+            share = 100 * (1 - left / max(1, self._limited.to_read))
+            self._draw(state=f"◐ reading {share:.0f} %" if left else "◐ thinking", speed=event.tokens_per_s or 0.0)
 
     def _count(self, n_tokens: int, state: str) -> None:
         self._draw(state="◌ stopping" if self._stopping else state, speed=self._speed.count(n_tokens))
@@ -400,12 +416,12 @@ class ChatScreen(Screen[None]):
             self.chats.refill(self.session.id)
         self.refresh_bindings()
 
-    async def go_to(self, session: Session | None) -> None:
-        """Leave the chat, stopping and keeping its answer, for another or (None) a new one."""
+    async def go_to(self, session: Session | None, limit: Limit | None = None) -> None:
+        """Leave the chat, stopping and keeping its answer, for another or (None) a new one, up to a limit if given."""
         if self.busy:
             self._desk.stop()
         self._job, self._live, self.session = None, None, session
-        self._desk.submit(Load(session), self)
+        self._limits.load(session, limit)
         self._edit_none()
         self._draw(state="● ready")
         await self._show_session()
@@ -436,50 +452,20 @@ class ChatScreen(Screen[None]):
     def action_rename(self) -> None:
         """Give the open chat another title."""
         if (session := self._recorded_session()) is not None:
-            self._rename(session)
+            self._changes.rename(session)
 
     def on_chat_list_rename_wanted(self, message: ChatList.RenameWanted) -> None:
         """Give a chat of the list another title."""
-        self._rename(message.session)
-
-    def _rename(self, session: Session) -> None:
-        self.app.push_screen(AskText("A title for this chat", session.title), partial(self._renamed, session))
-
-    async def _renamed(self, session: Session, title: str | None) -> None:
-        if title is not None and title != session.title:
-            await self._changed(partial(self._sessions.rename, session.id, title))
+        self._changes.rename(message.session)
 
     def action_delete(self) -> None:
         """Delete the open chat."""
         if (session := self._recorded_session()) is not None:
-            self._delete(session)
+            self._changes.delete(session)
 
     def on_chat_list_delete_wanted(self, message: ChatList.DeleteWanted) -> None:
         """Delete a chat of the list."""
-        self._delete(message.session)
-
-    def _delete(self, session: Session) -> None:
-        if self.busy and self.session is not None and session.id == self.session.id:
-            self.notify("It is still answering; Esc stops it.", markup=False)
-            return
-        count = f"{session.n_turns} question{'' if session.n_turns == 1 else 's'}"
-        question = f'Delete "{session.title}" with {count}? Nothing of it is kept.'
-        self.app.push_screen(Confirm(question, "Delete"), partial(self._deleted, session))
-
-    async def _deleted(self, session: Session, really: bool | None) -> None:
-        if not really:
-            return
-        if self.session is not None and session.id == self.session.id:
-            await self.go_to(None)
-        await self._changed(partial(self._sessions.delete, session.id))
-
-    async def _changed(self, change: Callable[[], None]) -> None:
-        """Change a chat and the list; a refusal becomes a card."""
-        try:
-            change()
-        except CagchatError as error:
-            await self.transcript.add(ErrorCard(error))
-        self.chats.refill()
+        self._changes.delete(message.session)
 
     # -- the book, files and figures -------------------------------------------------------------------------------
 
@@ -493,7 +479,8 @@ class ChatScreen(Screen[None]):
             return
         place = self._remembered.place(self._digest)
         try:
-            pane = ReaderPane(self.book.document, position=place.position, bookmarks=place.bookmarks)
+            document, until = self.book.document, self._limits.limit.offset if self._limits.limit else None
+            pane = ReaderPane(document, position=place.position, bookmarks=place.bookmarks, limit=until)
         except CagchatError as error:
             await self.transcript.add(ErrorCard(error))
             return
@@ -517,6 +504,19 @@ class ChatScreen(Screen[None]):
             await self.action_book()
         for pane in self.query(ReaderPane):
             pane.show(message.start, message.length)
+
+    def on_reader_pane_up_to_here(self, message: ReaderPane.UpToHere) -> None:
+        """Let the chat know the book as far as it was read."""
+        self._limits.to(limit_at(self.book.document, message.offset))
+
+    async def action_limit(self) -> None:
+        """Ask up to which place the chat is to know the book."""
+        place = self._remembered.place(self._digest)
+        self._limits.choose(place.position, place.named)
+
+    def action_whole_book(self) -> None:
+        """Let the chat know all of the book."""
+        self._limits.to(whole(self.book.document))
 
     def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
         """Note the place; it is written when the pane is closed."""

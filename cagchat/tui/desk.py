@@ -18,11 +18,13 @@ from cagchat.conversation import AskOptions, Conversation
 from cagchat.errors import CagchatError, Stopped, UsageError
 from cagchat.events import Answer, AskEvent, PrepareEvent, Ready, Thinking
 from cagchat.files import storage_error
-from cagchat.tui.jobs import Answering, Ask, Edit, Job, Load, Prepare, Regenerate
+from cagchat.limits.cost import cost_of
+from cagchat.tui.jobs import Answering, Ask, Edit, Job, Knowing, LimitTo, Load, Prepare, Regenerate, Weigh
 from cagchat.tui.messages import Ended, Happened
 
 if TYPE_CHECKING:
     from cagchat.library import Library
+    from cagchat.limits.limit import Limit
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
     from cagchat.sessions.store import Sessions
@@ -58,6 +60,7 @@ class Desk:
         self._book: OpenBook | None = None
         self._conversation: Conversation | None = None
         self._last_session: Session | None = None
+        self._limit: Limit | None = None  # of the conversation, which looks it up in the record
         self._teller: _Teller | None = None
         self._kept = threading.Event()
         self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
@@ -118,12 +121,12 @@ class Desk:
         except OSError as refused:  # the system may refuse anything at any time: that is no defect of ours
             error = storage_error(refused, Path(refused.filename or self._sessions.path))
             error.__cause__ = refused
-        listener.post_message(Ended(job, error, self.session))
+        listener.post_message(Ended(job, error, self.session, self._limit))
 
     def _do(self, number: int, job: Job, listener: MessagePump) -> None:
-        if isinstance(job, Load):
+        if isinstance(job, Load | Weigh | LimitTo):
             if self._book is not None:
-                self._conversation = Conversation(self._book, self._sessions, job.session)
+                self._know(self._book, job, listener)
             return
         if number <= self._stopped:
             raise Stopped("Stopped before it began.", "The same can be asked for again.")
@@ -139,6 +142,21 @@ class Desk:
         finally:
             teller.flush()
             self._teller = None
+
+    def _know(self, book: OpenBook, job: Knowing, listener: MessagePump) -> None:
+        """Change chat or limit, or say what that costs."""
+        if isinstance(job, Load):
+            self._conversation = conversation = Conversation(book, self._sessions, job.session)
+            self._limit = conversation.limit
+        elif (present := self._conversation) is not None:
+            conversation = present
+        else:
+            return
+        if isinstance(job, Weigh):
+            listener.post_message(Happened(job, cost_of(job.limit, book, conversation.turns())))
+        elif job.limit is not None:
+            conversation.limit_to(job.limit)
+            book.limit, self._limit = job.limit, conversation.limit
 
     def _events(self, job: Prepare | Answering) -> Iterable[PrepareEvent | AskEvent]:
         if isinstance(job, Prepare):

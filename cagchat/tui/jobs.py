@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cagchat.documents import Source
     from cagchat.library import Options
+    from cagchat.limits.limit import Limit
     from cagchat.sessions.session import Session
 
 
@@ -44,10 +45,29 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """Go on with a chat about the open book, with a new one when it is None."""
+    """Go on with a chat about the open book, with a new one when it is None.
+
+    With a `limit` this chat and new ones know the book up to there.
+    """
 
     session: Session | None
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weigh:
+    """Say what it costs to let the chat know the book up to a limit."""
+
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LimitTo:
+    """Let the chat, and new ones, know the book up to a limit."""
+
+    limit: Limit
 
 
 Answering = Ask | Regenerate | Edit
-Job = Prepare | Answering | Load
+Knowing = Load | Weigh | LimitTo
+Job = Prepare | Answering | Knowing

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widgets import TextArea
 
 ASK = "ask about the book"
 SEND = "[@click=send]send[/]"
+GAP = "   "
+AROUND = 6  # cells of a line on the border that are the border's and blanks
+WHOLE = "the whole book"
+LEAST_NAME = 8  # cells of a place's name; with less room it is left out
 
 
 class Prompt(TextArea):
@@ -46,6 +53,9 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
     }
     """
 
+    known: reactive[str | None] = reactive[str | None](None)
+    """How far the chat knows the book, in words: "" for all of it, None while that is not known."""
+
     class Sent(Message):
         """A question is to be asked."""
 
@@ -58,10 +68,18 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
 
     def __init__(self) -> None:
         super().__init__(placeholder=ASK, highlight_cursor_line=False, id="prompt")
-        self.border_subtitle = SEND
+        self.border_subtitle = below(None, 0)
         self._history: list[str] = []
         self._at = 0
         self._draft = ""
+
+    def watch_known(self) -> None:
+        """Say how far the chat knows the book."""
+        self.border_subtitle = below(self.known, self.outer_size.width)
+
+    def on_resize(self) -> None:
+        """Fit the words on the border to another width."""
+        self.border_subtitle = below(self.known, self.outer_size.width)
 
     def remember(self, questions: Sequence[str]) -> None:
         """Take the questions that can be recalled, the last one last."""
@@ -119,3 +137,22 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
             self._draft = self.text
         self._at = at
         self.write(self._history[at] if at < len(self._history) else self._draft)
+
+
+def below(known: str | None, width: int) -> Content:
+    """Return what stands on the border below the question: how far the chat knows the book, and the way to send."""
+    send = Content.from_markup(SEND)
+    if known is None:
+        return send
+    room = width - AROUND - len(GAP) - send.cell_length
+    shown = up_to(known, room)
+    return Content.from_markup("[@click=screen.limit]$shown[/]", shown=shown) + GAP + send if shown else send
+
+
+def up_to(known: str, width: int) -> str:
+    """Return how far the chat knows the book in so many cells: a limit is cut, the whole book is left out."""
+    shown = f"up to: {known or WHOLE}"
+    if cell_len(shown) <= width:
+        return shown
+    room = width - len("up to: ")
+    return f"up to: {Content(known).truncate(room, ellipsis=True).plain}" if known and room >= LEAST_NAME else ""

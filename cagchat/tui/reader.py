@@ -44,6 +44,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
 - **t** table of contents, **g** go to a percentage or a chapter
 - **/** find; **n** and **N** go to the next and the previous place
 - **b** sets or removes a bookmark on the first row, **B** lists them
+- **u** lets the chat know the book up to here, the end of what is on the screen, and no further
 - **Backspace** goes back to before the last jump
 - **Esc** takes marks away
 
@@ -69,6 +70,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         Binding("g", "ask('go')", "Go to", id="reader.go"),
         Binding("b", "bookmark", "Bookmark", id="reader.bookmark"),
         Binding("B", "list('bookmarks')", "Bookmarks", id="reader.bookmarks"),
+        Binding("u", "up_to_here", "Up to here", id="reader.up_to_here", tooltip="Let the chat know no more of it"),
         Binding("backspace", "back", "Back", show=False, id="reader.back"),
         Binding("escape", "close", "Close", show=False, id="reader.close"),
     ]
@@ -99,12 +101,26 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
             """The pane."""
             return self.pane
 
+    class UpToHere(Message):
+        """The chat is to know the book up to `offset`."""
+
+        def __init__(self, pane: ReaderPane, offset: int) -> None:
+            super().__init__()
+            self.pane = pane
+            self.offset = offset
+
+        @property
+        def control(self) -> ReaderPane:
+            """The pane."""
+            return self.pane
+
     def __init__(
         self,
         document: Document,
         *,
         position: int = 0,
         bookmarks: tuple[int, ...] = (),
+        limit: int | None = None,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -113,7 +129,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         self._titles = full_titles(document.sections)
         self._section_starts = [section.start for section in document.sections]
         length = len(document.text)
-        self._book = BookText(document, position, sorted({clamped(mark, length) for mark in bookmarks}))
+        self._book = BookText(document, position, sorted({clamped(mark, length) for mark in bookmarks}), limit)
         self._place = Static(id="reader-place", markup=False)
         self._list = OptionList(id="reader-list", markup=False)
         self._line = Input(id="reader-line", compact=True)
@@ -160,6 +176,15 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
     def bookmarks(self) -> tuple[int, ...]:
         """The bookmarks in order, offsets in characters."""
         return tuple(self._book.bookmarks)
+
+    @property
+    def limit(self) -> int | None:
+        """The offset up to which the chat knows the book, shown by a line; None for all of it."""
+        return self._book.limit
+
+    @limit.setter
+    def limit(self, offset: int | None) -> None:
+        self._book.limit = offset
 
     @property
     def place(self) -> str:
@@ -292,6 +317,14 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
             self._fill_list()
         self._book.refresh()
         self.post_message(self.BookmarksChanged(self, self.bookmarks))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to end the chat's knowledge here while there is a here."""
+        return self._listing is None if action == "up_to_here" else True
+
+    def action_up_to_here(self) -> None:
+        """Ask for the chat to know the book up to the end of what is on the screen."""
+        self.post_message(self.UpToHere(self, self._book.on_screen()[1]))
 
     # -- finding and going -------------------------------------------------------------------------------------------
 

@@ -33,6 +33,12 @@ class Place:
     bookmarks: tuple[int, ...] = ()
     draft: str = ""
 
+    @property
+    def named(self) -> tuple[tuple[str, int], ...]:
+        """The bookmarks as a reader calls them, in the order of the text, and "here" for where the reader was."""
+        marks = ((f"bookmark {number}", offset) for number, offset in enumerate(self.bookmarks, start=1))
+        return (*marks, ("here", self.position))
+
 
 class Remembered:
     """Choices by name, and places by the book's digest.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from rich.cells import cell_len
@@ -40,6 +40,21 @@ class Layout:
     def span(self, row: int) -> tuple[int, int]:
         """Return where a row begins and ends, the white space after it included."""
         return self.rows[row], self.rows[row + 1] if row + 1 < len(self.rows) else self.end
+
+
+def ruled(layout: Layout, text: str, offset: int) -> tuple[Layout, int | None]:
+    """Put an empty row before the first one that holds something from `offset` on; return it too, None when elsewhere.
+
+    The empty row begins where the one below it does.
+    """
+    if not layout.start <= offset <= layout.end:
+        return layout, None
+    row = bisect_left(layout.rows, offset)
+    if row and text[offset : layout.span(row - 1)[1]].strip():
+        row -= 1
+    rows = layout.rows[:]
+    rows.insert(row, rows[row] if row < len(rows) else layout.end)
+    return replace(layout, rows=rows), row
 
 
 def lay_out(text: str, width: int, start: int, end: int) -> array[int]:

@@ -8,7 +8,8 @@ import pytest
 
 from cagchat.documents.document import Document, Page, Section
 from cagchat.errors import UsageError
-from cagchat.limits.until import parse_until
+from cagchat.limits.limit import Limit
+from cagchat.limits.until import chapter_limits, limit_at, parse_until
 
 PIECE = 100
 TITLES = (
@@ -147,3 +148,39 @@ def test_book_without_chapters() -> None:
     with pytest.raises(UsageError) as caught:
         parse_until(plain, "Chapter 1")
     assert caught.value.hint == "Give a share of the book (40%), or end."
+
+
+QUAY = "PART ONE\n\nCHAPTER 1\n\nThe ferry left.\n\nCHAPTER 2\n\nThe lamp went out.\n\nThe dog slept.\n"
+ONE, TWO = QUAY.index("CHAPTER 1"), QUAY.index("CHAPTER 2")
+PARTS = (
+    Section("PART ONE", 0, ONE, 1),
+    Section("CHAPTER 1", ONE, TWO, 2),
+    Section("CHAPTER 2", TWO, len(QUAY), 2),
+)
+SMALL = Document("The Quay", QUAY, PARTS, "text")
+
+
+@pytest.mark.parametrize(
+    ("after", "end", "words"),
+    [
+        ("left.", TWO, "PART ONE, CHAPTER 1"),
+        ("left.\n", TWO, "PART ONE, CHAPTER 1"),
+        ("The ferry", QUAY.index(" left"), "CHAPTER 1 (34.5 %)"),
+        ("PART ONE", 8, "PART ONE (8.3 %)"),
+        ("out.", QUAY.index("out.") + 4, "CHAPTER 2 (78.6 %)"),
+        ("slept.", len(QUAY), "the end"),
+        ("slept.\n", len(QUAY), "the end"),
+        ("", 0, "PART ONE (0.0 %)"),
+    ],
+)
+def test_any_character(after: str, end: int, words: str) -> None:
+    """A place is named by the chapter that has ended there, where only white space follows, else by its share."""
+    assert limit_at(SMALL, QUAY.index(after) + len(after)) == Limit(end, words)
+
+
+def test_all_chapters() -> None:
+    """Every section with a title is offered with the end of what is inside it, under the name that finds it."""
+    found = chapter_limits(SMALL)
+    assert [limit.offset for limit in found] == [len(QUAY), TWO, len(QUAY)]
+    assert all(parse_until(SMALL, limit.words) == limit for limit in found)
+    assert all(parse_until(NOVEL, limit.words) == limit for limit in chapter_limits(NOVEL))

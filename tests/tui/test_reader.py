@@ -21,11 +21,11 @@ from textual.widgets import OptionList
 from cagchat import documents
 from cagchat.documents import Document, Section
 from cagchat.documents.document import Page
-from cagchat.tui.book_text import BookText
+from cagchat.tui.book_text import RULE, BookText
 from cagchat.tui.finding import MAX_HITS, Folding, find
 from cagchat.tui.places import full_titles, goal, place_line
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.rows import SHOWN, Layout, is_prose, lay_out, seam
+from cagchat.tui.rows import SHOWN, Layout, is_prose, lay_out, ruled, seam
 from tests.tui.pilot import shows, text_of, wait_until
 
 NOVEL = Path(__file__).parents[3] / "shared" / "books" / "war_and_peace.txt"
@@ -140,6 +140,25 @@ def test_rows_tile_the_text(text: str, width: int) -> None:
 def test_no_row_is_too_wide(text: str, width: int) -> None:
     """Rows are measured in cells, so that wide characters fit too."""
     assert all(cell_len(row) <= width for row in rows_of(text, width))
+
+
+@given(st.text(st.sampled_from("ab é\n本.-"), max_size=300), st.integers(8, 40), st.integers(0, 300))
+@settings(deadline=None, max_examples=200)
+def test_a_rule_stands_where_the_limit_is(text: str, width: int, offset: int) -> None:
+    """The rule is an empty row; no row above it holds anything beyond the limit, and the one below it does."""
+    plain = Layout(width, 0, len(text), lay_out(text, width, 0, len(text)))
+    layout, rule = ruled(plain, text, offset)
+    if offset > len(text):
+        assert (layout, rule) == (plain, None)
+        return
+    assert rule is not None
+    first, end = layout.span(rule)
+    assert first == end
+    assert [start for row, start in enumerate(layout.rows) if row != rule] == list(plain.rows)
+    assert not text[offset:first].strip()
+    assert rule + 1 == len(layout.rows) or layout.row_at(first) == rule + 1
+    if rule + 1 < len(layout.rows) and first < offset:
+        assert text[offset : layout.span(rule + 1)[1]].strip()
 
 
 @every_book
@@ -501,6 +520,32 @@ def test_a_passage_is_lit_where_it_stands(book: Document) -> None:
         assert "▌" not in text_of(pilot)
 
     drive(book, steps)
+
+
+def test_a_limit_is_a_line_in_the_text() -> None:
+    """A line says where the chat's knowledge ends; setting it and taking it away leave the reader's place."""
+    offset = BOOK.text.index("Sentence 3.4.0")
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        host.pane.go_to(BOOK.text.index("Sentence 3.3.0"))
+        await pilot.pause()
+        place = host.pane.position
+        rows = host.book.virtual_size.height
+        host.pane.limit = offset
+        await wait_until(pilot, shows(pilot, RULE.strip()), "the line")
+        assert host.pane.position == place
+        assert host.book.virtual_size.height == rows + 1
+        shown = [row.strip() for row in text_of(pilot).splitlines()]
+        (at,) = [y for y, row in enumerate(shown) if RULE.strip() in row]
+        assert shown[at + 1].startswith("Sentence 3.4.0")
+        await pilot.resize_terminal(50, 30)
+        await wait_until(pilot, lambda: host.book.laid, "other rows")
+        await wait_until(pilot, shows(pilot, RULE.strip()), "the line")
+        host.pane.limit = None
+        await wait_until(pilot, lambda: RULE.strip() not in text_of(pilot), "no line")
+        assert host.pane.position == place
+
+    drive(BOOK, steps)
 
 
 @pytest.mark.parametrize("where", [{"position": -5}, {"position": 10**9}, {"bookmarks": (10**9, -1)}])

@@ -13,6 +13,7 @@ from textual.widgets import Collapsible, Input, OptionList
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
+from cagchat.sessions import seals
 from cagchat.sessions.session import Turn
 from cagchat.tui.chat_list import ChatList
 from cagchat.tui.dialogs import AskText, Confirm
@@ -396,6 +397,7 @@ def test_a_chat_of_two_thousand_messages_opens_windowed(tmp_path: Path) -> None:
     run(desktop, begin)
     (session,) = desktop.sessions.list()
     with sqlite3.connect(desktop.sessions.path) as database:
+        seals.teach(database)
         columns = [row[1] for row in database.execute("PRAGMA table_info(turns)") if row[1] not in ("row", "number")]
         names = ", ".join(columns)
         count = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"

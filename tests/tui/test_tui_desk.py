@@ -13,8 +13,10 @@ from cagchat.engine.fake import FakeScript
 from cagchat.errors import Stopped, UsageError
 from cagchat.events import Answer, Answered, Ready
 from cagchat.library import Options
+from cagchat.limits.cost import Cost
+from cagchat.limits.limit import Limit
 from cagchat.tui.desk import Desk
-from cagchat.tui.jobs import Ask, Job, Load, Prepare, Regenerate
+from cagchat.tui.jobs import Ask, Job, LimitTo, Load, Prepare, Regenerate, Weigh
 from cagchat.tui.messages import Ended, Happened
 from tests.tui.pilot import ANSWERING, ANSWERS, DEADLINE_S, Desktop, Gate
 
@@ -181,3 +183,26 @@ def test_leaving_does_not_wait_for_an_engine(tmp_path: Path) -> None:
     bench.desk.leave(0.01)
     assert not bench.defects
     gate.release()
+
+
+def test_a_limit_is_weighed_and_nothing_is_changed(tmp_path: Path) -> None:
+    """What a limit costs is told without moving it; then it is moved, for this chat and for new ones."""
+    bench = Bench(tmp_path).opened()
+    limit = Limit(100, "the first page")
+    assert bench.do(Load(None))[1].limit is None
+    (told,), ended = bench.do(Weigh(limit))
+    assert (told.event, ended.error, ended.limit) == (Cost(limit, 0), None, None)
+    assert bench.do(LimitTo(limit))[1].limit == limit
+    assert bench.do(Load(None))[1].limit == limit
+
+
+def test_a_limit_behind_what_a_chat_knows_is_refused(tmp_path: Path) -> None:
+    """Neither weighing nor moving nor going on takes back what a chat knows; the chat is at the desk as it was."""
+    bench = Bench(tmp_path).opened()
+    session = bench.do(Ask(LANTERNS))[1].session
+    limit = Limit(100, "the first page")
+    for job in (Weigh(limit), LimitTo(limit), Load(session, limit)):
+        ended = bench.do(job)[1]
+        assert isinstance(ended.error, UsageError)
+        assert ended.session == session
+        assert ended.limit is None

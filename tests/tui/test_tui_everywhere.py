@@ -11,7 +11,7 @@ from rich.color import ColorType
 from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widget import Widget
-from textual.widgets import Footer, HelpPanel, Markdown
+from textual.widgets import Button, Footer, HelpPanel, Markdown
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
@@ -19,6 +19,7 @@ from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Fact
 from cagchat.tui.library_screen import LibraryScreen
+from cagchat.tui.limit_dialogs import AskLimit, GoOn
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.palette import can, in_sight
 from tests.tui.pilot import ANSWERS, Desktop, FixedMeter, Gate, ask, chat_of, run, shows, text_of, wait_until
@@ -83,6 +84,31 @@ async def deleting(pilot: Pilot[None]) -> None:
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, Confirm), "a dialog")
 
 
+async def limiting(pilot: Pilot[None]) -> None:
+    """Show where the limit of the chat's knowledge is asked for."""
+    await ask(pilot, LONG)
+    await pilot.press("ctrl+l")
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, AskLimit), "a dialog")
+    await wait_until(pilot, shows(pilot, "CHAPTER 2"), "the places")
+
+
+async def pricing(pilot: Pilot[None]) -> None:
+    """Show what a limit takes, or that it takes a new chat."""
+    await limiting(pilot)
+    await pilot.press(*"chapter", "space", "1", "enter")
+    await wait_until(pilot, lambda: isinstance(pilot.app.screen, GoOn), "an offer")
+    await wait_until(pilot, lambda: isinstance(pilot.app.focused, Button), "its buttons")
+
+
+async def limited(pilot: Pilot[None]) -> None:
+    """Show a chat that knows the book up to a place, in the book."""
+    await pricing(pilot)
+    await pilot.press("enter")
+    await wait_until(pilot, shows(pilot, "up to: CHAPTER 1"), "the limit")
+    await pilot.press("ctrl+b")
+    await wait_until(pilot, shows(pilot, "CHAPTER 1"), "the book")
+
+
 async def library(pilot: Pilot[None]) -> None:
     """Show the library with a book."""
     await ask(pilot, LONG)
@@ -118,7 +144,23 @@ async def helped(pilot: Pilot[None]) -> None:
     await wait_until(pilot, shows(pilot, "The question"), "help")
 
 
-SCENES = [empty, answered, chats, book, contents, finding, renaming, deleting, library, opening, carded, helped]
+SCENES = [
+    empty,
+    answered,
+    chats,
+    book,
+    contents,
+    finding,
+    renaming,
+    deleting,
+    limiting,
+    pricing,
+    limited,
+    library,
+    opening,
+    carded,
+    helped,
+]
 every_scene = pytest.mark.parametrize("scene", [pytest.param(scene, id=scene.__name__) for scene in SCENES])
 
 

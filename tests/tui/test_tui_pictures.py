@@ -186,6 +186,28 @@ async def beside(pilot: Pilot[None], gate: Gate) -> None:
     await wait_until(pilot, shows(pilot, "CHAPTER 1"), "the book")
 
 
+async def limiting(pilot: Pilot[None], gate: Gate) -> None:
+    """Show where the limit of the chat's knowledge is asked for."""
+    chat = await ask(pilot, LANTERNS)
+    await wait_until(pilot, lambda: chat.prompt.known == "", "how far the chat knows the book")
+    await pilot.press("ctrl+l")
+    await wait_until(pilot, shows(pilot, "100 %  the whole book"), "the places")
+
+
+async def limited(pilot: Pilot[None], gate: Gate) -> None:
+    """Show a chat that knows the book up to a place, and this place in the book."""
+    chat = await chat_of(pilot)
+    await wait_until(pilot, lambda: chat.prompt.known == "", "how far the chat knows the book")
+    await pilot.press("ctrl+l")
+    await wait_until(pilot, shows(pilot, "100 %  the whole book"), "the places")
+    pilot.app.screen.query_one(Input).value = "chapter 1"
+    await pilot.press("enter")
+    await wait_until(pilot, shows(pilot, "up to: CHAPTER 1"), "the limit")
+    await ask(pilot, LANTERNS)
+    await pilot.press("ctrl+b")
+    await wait_until(pilot, shows(pilot, "up to here"), "the book")
+
+
 @pytest.mark.parametrize(
     ("name", "drive", "size"),
     [
@@ -199,6 +221,8 @@ async def beside(pilot: Pilot[None], gate: Gate) -> None:
         ("chat-error", died, WIDE),
         ("chat-editing", editing, WIDE),
         ("chat-delete", deleting, WIDE),
+        ("chat-limit", limiting, WIDE),
+        ("chat-limited", limited, VERY_WIDE),
         ("help", helped, WIDE),
         ("palette", palette, WIDE),
         ("chat-wide", beside, VERY_WIDE),

@@ -9,9 +9,10 @@ from textual.pilot import Pilot
 
 from cagchat.conversation import AskOptions
 from cagchat.engine.backend import LlamaBackend
-from cagchat.engine.protocol import Sampling
+from cagchat.engine.protocol import CHAT, Sampling
 from cagchat.sessions.session import Session
 from cagchat.tui.app import CagchatApp
+from cagchat.tui.book_text import BookText
 from tests.engine_cases import smollm2
 from tests.reading_cases import SETTINGS, chapters, locations
 from tests.tui.pilot import WIDE, Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
@@ -69,3 +70,31 @@ def test_a_real_model_reads_a_book_once(tmp_path: Path) -> None:
     turns = second.sessions.turns(session.id)
     assert [turn.number for turn in turns] == [1, 2]
     assert [turn.proof["book_evaluated"] for turn in turns] == [0, 0]
+
+
+def test_a_real_model_knows_the_book_up_to_a_place(tmp_path: Path) -> None:
+    """With a limit set in the reader, the context holds the book's tokens before it and none after, counted twice."""
+    desktop = desktop_of(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await pilot.press("ctrl+b")
+        await wait_until(pilot, lambda: bool(chat.query(BookText)) and chat.query_one(BookText).laid, "the book")
+        await pilot.pause()
+        await pilot.press("u")
+        await wait_until(pilot, lambda: bool(chat.prompt.known), "a limit")
+        await pilot.press("ctrl+b")
+        await ask(pilot, "Who keeps the ledger?")
+        assert chat.book.limit is not None
+        text, tokens = chat.book.document.text, chat.book.folder.tokens()
+        (turn,) = desktop.sessions.turns(desktop.sessions.list()[0].id)
+        cut, n_head = turn.proof["book_tokens"], chat.book.manifest.n_head
+        assert isinstance(cut, int)
+        known = chat.book.engine.text_of(tokens[n_head:cut]).decode()
+        assert 0 < len(known) <= chat.book.limit.offset < len(text)
+        assert text.startswith(known)
+        opening = chat.book.engine.tokenize([chat.book.manifest.frame.opening], special=True)[0]
+        assert chat.book.engine.length(CHAT) == cut + len(opening) + len(turn.tokens)
+        await quit_app(pilot)
+
+    run(desktop, drive, running=app_of(desktop, None), size=(60, 14))

@@ -1,0 +1,58 @@
+"""Renaming and deleting chats from a screen, after asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cagchat.errors import CagchatError
+from cagchat.tui.dialogs import AskText, Confirm
+from cagchat.tui.error_card import ErrorCard
+
+if TYPE_CHECKING:
+    from cagchat.sessions.session import Session
+    from cagchat.sessions.store import Sessions
+    from cagchat.tui.chat_screen import ChatScreen
+
+
+class ChatChanges:
+    """Changes chats and the list that shows them; a refusal becomes a card in the transcript."""
+
+    def __init__(self, screen: ChatScreen, sessions: Sessions) -> None:
+        self._screen = screen
+        self._sessions = sessions
+
+    def rename(self, session: Session) -> None:
+        """Ask for another title."""
+        self._screen.app.push_screen(AskText("A title for this chat", session.title), partial(self._renamed, session))
+
+    async def _renamed(self, session: Session, title: str | None) -> None:
+        if title is not None and title != session.title:
+            await self._changed(partial(self._sessions.rename, session.id, title))
+
+    def delete(self, session: Session) -> None:
+        """Ask whether to delete a chat, unless it is answering."""
+        if self._screen.busy and self._is_open(session):
+            self._screen.notify("It is still answering; Esc stops it.", markup=False)
+            return
+        count = f"{session.n_turns} question{'' if session.n_turns == 1 else 's'}"
+        question = f'Delete "{session.title}" with {count}? Nothing of it is kept.'
+        self._screen.app.push_screen(Confirm(question, "Delete"), partial(self._deleted, session))
+
+    async def _deleted(self, session: Session, really: bool | None) -> None:
+        if not really:
+            return
+        if self._is_open(session):
+            await self._screen.go_to(None)
+        await self._changed(partial(self._sessions.delete, session.id))
+
+    def _is_open(self, session: Session) -> bool:
+        return self._screen.session is not None and session.id == self._screen.session.id
+
+    async def _changed(self, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except CagchatError as error:
+            await self._screen.transcript.add(ErrorCard(error))
+        self._screen.chats.refill()

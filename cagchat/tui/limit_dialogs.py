@@ -1,0 +1,196 @@
+"""Two questions about how far a chat is to know the book: up to which place, and whether that is worth its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, Static
+
+from cagchat.documents.document import Document
+from cagchat.errors import UsageError
+from cagchat.limits.limit import Limit
+from cagchat.limits.until import chapter_limits, limit_at, parse_until
+from cagchat.states.store import fold
+from cagchat.tui.dialogs import BOX
+from cagchat.tui.prompt import WHOLE
+from cagchat.tui.rows import one_row
+
+Marks = Sequence[tuple[str, int]]  # names of bookmarks, and where they are in characters
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the list: what it is called there, and the limit that it is."""
+
+    label: str
+    limit: Limit
+
+
+class AskLimit(ModalScreen[Limit | None]):
+    """Asks up to which place: words as a reader says them, or a chapter of the list. None when it was left."""
+
+    HELP = """\
+## The book only up to …
+
+Write a chapter ("Chapter 3", "iii"), a share of the book (`40%`), a page (`p. 12`), a bookmark's name, or `end` for the
+whole book; **Down** goes into the list, which shows what fits. What is named has been read: the chat knows it, and
+nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
+"""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Cancel", id="limit.cancel"),
+        Binding("down", "enter_list", "List", id="limit.list", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    AskLimit {
+        align: center middle;
+        & > Vertical {
+            width: 80; max-width: 96%; height: 80%; padding: 0 1; border: round $accent; background: $surface;
+        }
+        Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
+        OptionList:focus { border: none; }
+        OptionList { height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
+        #limit-note { height: auto; color: $warning; }
+        Horizontal { height: 1; }
+        Button { margin-right: 2; }
+    }
+    """
+
+    def __init__(self, document: Document, position: int, marks: Marks = ()) -> None:
+        """Ask for a place in the book; the list begins at the chapter that the reader is in."""
+        super().__init__()
+        self._document = document
+        self._marks = marks
+        self._position = position
+        self._places = list(places(document, marks))
+        self._listed: list[Place] = []
+
+    def compose(self) -> ComposeResult:
+        """Lay out the words, the list, what is wrong, and the two ways out."""
+        with Vertical() as box:
+            box.border_title = "The book only up to …"
+            yield Input(placeholder="a chapter, 40%, a bookmark, or end", compact=True)
+            yield OptionList(markup=False)
+            yield Static(id="limit-note", markup=False)
+            with Horizontal():
+                yield Button("Up to there", id="take", variant="primary", compact=True)
+                yield Button("Cancel", id="leave", compact=True)
+
+    def on_mount(self) -> None:
+        """Show all places, and stand at the end of the chapter that is being read."""
+        self._list("")
+        ahead = (index for index, place in enumerate(self._listed) if place.limit.offset > self._position)
+        self.query_one(OptionList).highlighted = next(ahead, 0)
+
+    def _list(self, typed: str) -> None:
+        wanted = fold(typed).split()
+        self._listed = [place for place in self._places if all(word in fold(place.label) for word in wanted)]
+        listed = self.query_one(OptionList)
+        listed.clear_options()
+        listed.add_options([self._row(place) for place in self._listed])
+        self.query_one("#limit-note", Static).update("")
+
+    def _row(self, place: Place) -> Content:
+        share = 100 * place.limit.offset / max(1, len(self._document.text))
+        return Content(f"{share:>3.0f} %  {one_row(place.label)}")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Show what fits while it is typed."""
+        event.stop()
+        self._list(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the place that is written."""
+        event.stop()
+        self._take(event.value)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Take the place that was chosen."""
+        event.stop()
+        self.dismiss(self._listed[event.option_index].limit)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the place that is written, or none."""
+        event.stop()
+        if event.button.id == "take":
+            self._take(self.query_one(Input).value)
+        else:
+            self.dismiss(None)
+
+    def _take(self, typed: str) -> None:
+        """Take what the words mean; the only place that fits where they mean none, the one under the bar without."""
+        chosen = self.query_one(OptionList).highlighted
+        if not typed.strip() and chosen is not None:
+            self.dismiss(self._listed[chosen].limit)
+            return
+        try:
+            limit = parse_until(self._document, typed, self._marks)
+            is_mark = (limit.words, limit.offset) in self._marks
+            self.dismiss(limit_at(self._document, limit.offset) if is_mark else limit)
+        except UsageError as error:
+            if typed.strip() and len(self._listed) == 1:
+                self.dismiss(self._listed[0].limit)
+            else:
+                self.query_one("#limit-note", Static).update(f"{one_row(error.message)} {one_row(error.hint)}")
+
+    def action_enter_list(self) -> None:
+        """Go from the words into the list."""
+        listed = self.query_one(OptionList)
+        if self._listed:
+            listed.focus()
+            listed.highlighted = listed.highlighted or 0
+
+
+class GoOn(ModalScreen[bool | None]):
+    """Says what something takes and asks whether to go on; Enter does, Esc leaves everything as it is."""
+
+    HELP = """\
+## Go on?
+
+**Enter** goes on, **Esc** leaves everything as it is.
+"""
+    DEFAULT_CSS = f"GoOn {{ {BOX} }}"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(False)", "Leave it", id="go_on.no")]
+
+    def __init__(self, text: str, yes: str = "Go on") -> None:
+        super().__init__()
+        self._text = text
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """Lay out what it takes, and the two ways out."""
+        with Vertical():
+            yield Static(self._text, markup=False)
+            with Horizontal():
+                yield Button(self._yes, id="yes", variant="primary")
+                yield Button("Leave it", id="no")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the answer."""
+        event.stop()
+        self.dismiss(event.button.id == "yes")
+
+
+def places(document: Document, marks: Marks) -> Iterator[Place]:
+    """Yield the places to choose from in the order of the text, the whole book last.
+
+    A bookmark is called by its chapter and share once it is chosen: its own name may mean another place tomorrow.
+    """
+    chapters = [Place(limit.words, limit) for limit in chapter_limits(document)]
+    marked = [(name, limit_at(document, offset)) for name, offset in marks if offset]
+    named = [Place(f"{name}: {limit.words}", limit) for name, limit in marked]
+    yield from sorted([*chapters, *named], key=lambda place: place.limit.offset)
+    yield Place(WHOLE, whole(document))
+
+
+def whole(document: Document) -> Limit:
+    """Return the limit that is none: the end of the book."""
+    return Limit(len(document.text), "the end")
