@@ -40,7 +40,7 @@ from cagchat.settings import Settings
 from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
-from cagchat.states.store import StateFolder, States, digest_of
+from cagchat.states.store import AGAIN, StateFolder, States, digest_of
 
 if TYPE_CHECKING:
     from cagchat.plan.card import Card
@@ -109,6 +109,7 @@ class Library:
     ) -> None:
         self.states = States(locations.states)
         self.settings = settings
+        self._data, self._cache = locations.data, locations.cache
         self._documents = locations.cache / "documents"
         self._backend = backend
         self._clock = clock
@@ -129,6 +130,7 @@ class Library:
         Raises the errors of `cagchat.errors`, and `Stopped` after `stop`.
         """
         self._stopping.clear()
+        self._sweep()
         job = self._job(wanted if isinstance(wanted, Source) else documents.gather([wanted]), options or Options())
         choice = self._saved(job)
         if choice is None:
@@ -141,12 +143,19 @@ class Library:
                 raise Stopped("Stopped.", "The same command opens the book at once.")
             if book.manifest.state is not None:
                 with suppress(StorageError):  # when it was last used matters to `prune` only
-                    choice.folder.touch()
+                    self.states.touch(choice.folder, self._clock())
             yield from self._over_budget()
         except BaseException:
             book.close()
             raise
         yield Ready(book)
+
+    def _sweep(self) -> None:
+        """Delete what killed processes have left half written or half deleted."""
+        self.states.finish_deleting()
+        for folder in (self._data, self.states.root, self._cache, self._documents):
+            with suppress(OSError):  # not there yet, or not to be written: what stays there harms nobody
+                sweep(folder)
 
     # -- what the book and its state are ---------------------------------------------------------------------------
 
@@ -215,12 +224,17 @@ class Library:
         known = self._documents / f"{source.fingerprint()}-{LOADER_VERSION}.json"
         try:
             sheet = json.loads(known.read_bytes())
-            return str(sheet["title"]), str(sheet["digest"]), None
-        except (OSError, ValueError, TypeError, KeyError):
+            title, digest = str(sheet["title"]), str(sheet["digest"])
+            if sheet["check"] != check_of(known.stem, title, digest):
+                raise ValueError(known)
+            return title, digest, None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             document = documents.compose(source, password)
             with suppress(StorageError):  # without it the next opening parses again, no more
-                sweep(private_folder(known.parent))
-                write_bytes(known, json.dumps({"title": document.title, "digest": document.digest}).encode())
+                private_folder(known.parent)
+                title, digest = document.title, document.digest
+                sheet = {"title": title, "digest": digest, "check": check_of(known.stem, title, digest)}
+                write_bytes(known, json.dumps(sheet).encode())
             return document.title, document.digest, document
 
     def _key(self, run: Run, tokens: array[int]) -> StateKey:
@@ -240,18 +254,16 @@ class Library:
             rotated_kv=rotated(run.kv_type),
         )
 
-    def _trusted(self, choice: Choice) -> Manifest:
+    def _trusted(self, job: Job, choice: Choice) -> Manifest:
         """Return the folder's manifest if its state may be used. Raises `StateDamaged` or `StateMismatch`."""
         folder = choice.folder
         manifest = folder.manifest()
-        problem = mismatch(manifest.key, self._key(choice.run, folder.tokens()))
+        if manifest.book.digest != job.digest:
+            raise StateDamaged(f"{folder.manifest_path} is damaged: it is about {manifest.book.title}.", AGAIN)
+        problem = mismatch(manifest.key, self._key(choice.run, folder.checked_tokens(manifest)))
         if problem is not None:
             raise problem
-        if sha256(folder.text().encode()).hexdigest() != manifest.book.digest:
-            raise StateDamaged(
-                f"{folder.book_path} is damaged: it is not the text that was read.",
-                "The book has to be read again; the damaged folder is set aside, not deleted.",
-            )
+        folder.checked_text(manifest)
         return manifest
 
     # -- restoring -------------------------------------------------------------------------------------------------
@@ -264,7 +276,7 @@ class Library:
         if not choice.folder.exists():
             return None
         try:
-            manifest = self._trusted(choice)
+            manifest = self._trusted(job, choice)
             if manifest.state is None:
                 return None
             return (yield from self._open_sealed(choice, manifest))
@@ -319,11 +331,13 @@ class Library:
         known = keep | {folder.tokens_path.name}
         with suppress(OSError):  # a Timeout of the lock is one too
             files = list(folder.path.iterdir())
-            if any(is_leftover(file) or (file.suffix == ".bin" and file.name not in known) for file in files):
+            left = any(is_leftover(file) or (file.suffix == ".bin" and file.name not in known) for file in files)
+            if left or folder.holder_path.exists():
                 from filelock import FileLock  # 70 ms
 
                 with FileLock(folder.lock_path, timeout=0, mode=0o600):
                     folder.drop_files(keep)
+                    folder.holder_path.unlink(missing_ok=True)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -331,7 +345,6 @@ class Library:
         private_folder(self.states.root)
         lock = yield from acquire(choice.folder, job.title, self._stopping)
         try:
-            sweep(self.states.root)
             with named_holder(choice.folder):
                 return (yield from self._read_locked(job, choice))
         finally:
@@ -342,7 +355,8 @@ class Library:
         if book is not None:
             return book
         if choice.folder.exists():
-            manifest, tokens = choice.folder.manifest(), choice.folder.tokens()
+            manifest = choice.folder.manifest()
+            tokens = choice.folder.checked_tokens(manifest)
         else:
             manifest, tokens = yield from self._begin(job, choice)
         settings = choice.run.engine_settings(len(tokens), self.settings)
@@ -466,6 +480,11 @@ class Library:
                 f"Saved states take {size(taken)}, more than the budget of {size(int(budget))}: "
                 "`cagchat library prune` deletes those not used for longest."
             )
+
+
+def check_of(fingerprint: str, title: str, digest: str) -> str:
+    """Return the digest that finds a flipped bit in what is remembered of a file: it would mean another book."""
+    return sha256(f"{fingerprint}\n{digest}\n{title}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sweep(folder: Path) -> None:

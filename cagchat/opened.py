@@ -61,7 +61,7 @@ class OpenBook:
     def document(self) -> Document:
         """The book's text and sections, as they were read; loaded from the state's folder when first asked for."""
         if self._document is None:
-            self._document = self.manifest.book.document(self.folder.text())
+            self._document = self.manifest.book.document(self.folder.checked_text(self.manifest))
         return self._document
 
     @property

@@ -6,6 +6,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from cagchat.engine.protocol import BOOK, Engine, Probe
@@ -181,7 +182,8 @@ class Reader:
         except StorageError as error:
             yield Notice(f"No boundary could be saved: {error.message} Reading goes on without.")
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # it stays a leftover then, and is swept as one
+                partial.unlink(missing_ok=True)
 
     def _seal(self) -> Iterator[PrepareEvent]:
         self._engine.mark(BOOK)

@@ -50,7 +50,7 @@ from cagchat.proof import count_evaluated
 from cagchat.states.key import StateKey
 from cagchat.states.lock import holder
 from cagchat.states.manifest import StateFile
-from cagchat.states.store import StateFolder
+from cagchat.states.store import DELETING, StateFolder
 from tests.engine_cases import model_path
 from tests.reading_cases import (
     FAKES,
@@ -208,6 +208,33 @@ def test_same_words_share_a_state(home: Path, book: Path, tmp_path: Path) -> Non
     assert len(library.states.all()) == 1
 
 
+def test_a_changed_sheet_is_not_believed(home: Path, book: Path) -> None:
+    """When a bit changed in what is remembered of the file, or another file's is there, the book is parsed again."""
+    library = library_of(home)
+    name = sealed(library, book).name
+    (sheet,) = (home / "cache" / "documents").iterdir()
+    other = write_book(book.parent, chapters(3), "other.txt")
+    sealed(library, other)
+    (another,) = (path for path in sheet.parent.iterdir() if path != sheet)
+    content = sheet.read_bytes()
+    for damaged in (content.replace(b"9", b"8", 1), content.replace(b"a", b"e", 1), another.read_bytes(), b""):
+        sheet.write_bytes(damaged)
+        assert sealed(library, book).name == name
+        assert sheet.read_bytes() == content
+
+
+def test_a_manifest_of_another_book_is_named(home: Path, book: Path) -> None:
+    """A folder whose manifest is about another book is set aside with that reason, and the book is read again."""
+    library = library_of(home)
+    folder = sealed(library, book)
+    other = sealed(library, write_book(book.parent, chapters(3), "other.txt"))
+    folder.manifest_path.write_bytes(other.manifest_path.read_bytes())
+    with opening(library, book) as ready:
+        assert book_tokens_evaluated(ready) == ready.n_tokens
+    (reason,) = aside_reasons(library)
+    assert reason.startswith(f"{folder.manifest_path} is damaged: it is about Other.")
+
+
 def test_text_of_an_open_book(home: Path, book: Path) -> None:
     """A restored book has the text and the sections that were read."""
     library = library_of(home)
@@ -244,6 +271,39 @@ def test_leftovers_beside_the_states_are_deleted(home: Path, book: Path) -> None
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize(
+    "place", ["cache/models.json", "cache/documents/sheet.json", "data/sessions.sqlite", "data/states/lanterns.pid"]
+)
+def test_leftovers_of_a_killed_program_are_deleted(place: str, home: Path, book: Path) -> None:
+    """What a dead process had not finished writing is gone after the next opening, also of a book that was read."""
+    library = library_of(home)
+    sealed(library, book)
+    with Program("-c", "") as dead:
+        dead.rest()
+    leftover = home / f"{place}.{dead.pid}.partial"
+    leftover.write_bytes(b"half")
+    sealed(library, book)
+    assert not leftover.exists()
+
+
+def test_dead_holder_is_forgotten(home: Path, book: Path) -> None:
+    """The number of a process that was killed when it had sealed the state is gone after the next opening."""
+    library = library_of(home)
+    folder = sealed(library, book)
+    folder.holder_path.write_text("1")
+    sealed(library, book)
+    assert not folder.holder_path.exists()
+
+
+def test_half_deleted_state_is_deleted(home: Path, tmp_path: Path) -> None:
+    """What a process that was killed while it deleted has left of a state is gone after any book was opened."""
+    library = library_of(home)
+    half = sealed(library, write_book(tmp_path, chapters(1), "half.txt"))
+    half.path.rename(half.path.with_name(f"{DELETING}{half.name}"))
+    sealed(library, write_book(tmp_path, chapters(2), "other.txt"))
+    assert not any(path.name.startswith(DELETING) for path in library.states.root.iterdir())
+
+
 # -- what a state must fit ---------------------------------------------------------------------------------------------
 
 
@@ -256,9 +316,13 @@ def other_value(value: Any) -> Any:
 
 # What a book is opened with is what it was read with, unless the settings say something else.
 TAKEN_OVER = {"kv_type", "yarn_factor", "yarn_original_context"}
+# What the file of the tokens is compared with: a difference there is damage.
+OF_THE_FILE = {"token_ids", "n_tokens"}
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(StateKey) if field.name not in TAKEN_OVER])
+@pytest.mark.parametrize(
+    "field", [field.name for field in fields(StateKey) if field.name not in TAKEN_OVER | OF_THE_FILE]
+)
 def test_every_field_of_the_key_counts(field: str, home: Path, book: Path) -> None:
     """A state made with another value of any field is refused by name, or set aside for that reason and read again."""
     library = library_of(home)
@@ -273,6 +337,17 @@ def test_every_field_of_the_key_counts(field: str, home: Path, book: Path) -> No
     assert of_type(events, Sealed)
     assert aside_reasons(library) == [caught.value.message]
     assert ready.manifest.key == key
+
+
+@pytest.mark.parametrize("field", sorted(OF_THE_FILE))
+def test_tokens_that_the_key_does_not_know_are_damage(field: str, home: Path, book: Path) -> None:
+    """A state whose key speaks of other tokens than its file holds is refused, and the file named."""
+    library = library_of(home)
+    folder = sealed(library, book)
+    key = folder.manifest().key
+    rewrite(folder, key=replace(key, **{field: other_value(getattr(key, field))}))
+    with pytest.raises(StateDamaged, match=r"tokens\.bin"):
+        opened(library, book, NO_REREAD)
 
 
 @pytest.mark.parametrize("change", [{"kv_type": "q8_0"}, {"yarn_factor": 2.0, "yarn_original_context": 1024}])
@@ -347,10 +422,15 @@ def lose_text(folder: StateFolder) -> None:
     folder.book_path.unlink()
 
 
+def lose_manifest(folder: StateFolder) -> None:
+    folder.manifest_path.unlink()
+
+
 DAMAGES = (
     (damage_manifest, "manifest.json"),
     (cut_manifest, "manifest.json"),
-    (damage_tokens, "token ids"),
+    (lose_manifest, "manifest.json"),
+    (damage_tokens, "tokens.bin is damaged: its token ids"),
     (cut_tokens, "tokens.bin"),
     (lose_tokens, "tokens.bin"),
     (damage_state, "state-"),

@@ -252,6 +252,7 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
     from cagchat.proof import size
 
     states = states_of(app)
+    states.finish_deleting()  # what an earlier `rm` that was killed has left, whatever is asked for now
     folders = list(dict.fromkeys(folder_called(app, name) for name in args.names))
     for folder in folders:
         say(f"{folder.name}, {size(folder.size_bytes())}")

@@ -135,13 +135,12 @@ def crash(error: Exception) -> int:
     import traceback
 
     from cagchat.cli.app import complain
-    from cagchat.files import write_bytes
+    from cagchat.files import private_folder, write_bytes
     from cagchat.locations import locate
 
     path = locate().logs / "crash.txt"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_bytes(path, "".join(traceback.format_exception(error)).encode())
+        write_bytes(private_folder(path.parent) / path.name, "".join(traceback.format_exception(error)).encode())
         hint = f"The details are in {path}; please report them."
     except Exception:  # while reporting one defect no second one may show
         hint = "Please report it."

@@ -68,7 +68,8 @@ def read_before(app: App, title: str) -> Document | None:
 
     try:
         folder = states_of(app).find(title)
-        return folder.manifest().book.document(folder.text())
+        manifest = folder.manifest()
+        return manifest.book.document(folder.checked_text(manifest))
     except StateError:
         return None
 

@@ -7,7 +7,7 @@ read 20 GB takes seconds at best, so the digest is kept beside what the file sys
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cagchat.files import private_folder, storage_errors, write_bytes
 from cagchat.models.gguf import Header, mapped, read_any_header, read_header
 
 PIECE_BYTES = 16 << 20
-FORMAT = 1  # of the cache file; another one is ignored and replaced
+FORMAT = 2  # of the cache file; another one is ignored and replaced
 
 Progress = Callable[[int, int], None]
 
@@ -125,10 +125,19 @@ def read_entries(cache_file: Path) -> dict[str, Entry]:
     except (OSError, ValueError, RecursionError):
         return {}
     match content:
-        case {"format": int(number), "models": [*models]} if number == FORMAT:
+        case {"format": int(number), "check": str(check), "models": [*models]} if number == FORMAT:
+            if check != check_of(models):
+                return {}
             entries = [entry for entry in map(parse_entry, models) if entry]
             return {str(entry.facts.path): entry for entry in entries}
     return {}
+
+
+def check_of(models: Sequence[object]) -> str:
+    """Return the digest that finds a flipped bit in what is remembered: a model would have another template, say."""
+    import xxhash
+
+    return str(xxhash.xxh3_128_hexdigest(json.dumps(models, sort_keys=True).encode()))
 
 
 def parse_entry(content: object) -> Entry | None:
@@ -172,7 +181,8 @@ def remember(cache_file: Path, entry: Entry) -> None:
     with storage_errors(cache_file), FileLock(cache_file.with_name(f"{cache_file.name}.lock"), mode=0o600):
         entries = read_entries(cache_file) | {str(entry.facts.path): entry}
         models = [{"files": [asdict(file) for file in e.files], "facts": jsonable(e.facts)} for e in entries.values()]
-        write_bytes(cache_file, json.dumps({"format": FORMAT, "models": models}, indent=1).encode())
+        content = {"format": FORMAT, "check": check_of(models), "models": models}
+        write_bytes(cache_file, json.dumps(content, indent=1).encode())
 
 
 def jsonable(facts: ModelFacts) -> dict[str, object]:

@@ -167,7 +167,9 @@ def clean_lines(text: str) -> list[str]:
 
 
 def counted(value: object) -> str:
-    """Return a value as a reader expects it: thousands separated, yes and no."""
+    """Return a value as a reader expects it: thousands separated, yes and no, a place by its words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping) and isinstance(words := value.get("words"), str):
+        return words
     return f"{value:,}" if isinstance(value, int | float) else str(value)

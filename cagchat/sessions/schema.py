@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from cagchat.errors import SessionError
-from cagchat.files import private_folder, storage_errors
+from cagchat.files import private_folder, storage_errors, write_bytes
+from cagchat.sessions import seals
 from cagchat.sessions.refusals import DAMAGED, primary_code, sqlite_errors
 
 Migration = Sequence[str]
@@ -87,7 +88,8 @@ FIRST: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (FIRST,)
+MIGRATIONS: tuple[Migration, ...] = (FIRST, seals.migration())
+SEALED = 2  # the version from which on rows have checksums
 BUSY_TIMEOUT_S = 10.0
 
 
@@ -113,10 +115,13 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
         FileLock(path.with_name(f"{path.name}.lock"), timeout=60, mode=0o600),
         sqlite_errors(path),
     ):
+        empty = path.exists()  # until it is read
         connection = connect(path, busy_timeout_s)
         notice = ""
+        rows: dict[str, list[seals.Row]] = {}
         try:
-            if reason := damage(connection):
+            if reason := damage(connection) or search_damage(connection):
+                rows = seals.sound_rows(connection)
                 # Renamed while it is open: closing it deletes the journal that stands beside its name.
                 aside = set_aside(path)
                 connection.close()
@@ -124,7 +129,11 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
                     f"The chats in {path} were damaged ({reason}); they are kept in {aside} and a new file was begun."
                 )
                 connection = connect(path, busy_timeout_s)
+            elif empty and user_version(connection) == 0:
+                notice = f"There was nothing in {path}, the file of the chats; it is begun anew."
             migrate(connection, path)
+            if rows and (n_turns := seals.carry_over(rows, connection)):
+                notice += f" Turns that were sound and went over into it: {n_turns:,}."
             for pragma in ("journal_mode = WAL", "foreign_keys = ON", "secure_delete = ON"):
                 connection.execute(f"PRAGMA {pragma}").close()
         except BaseException:
@@ -136,23 +145,53 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     """Open `path`, made readable by its owner only. Transactions are begun explicitly."""
     if not path.exists():
-        # Never opened by hand once it exists: closing it would drop the locks SQLite holds on it in this process.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        # In one step: a program killed meanwhile must not leave a file that looks as if it had lost its chats.
+        write_bytes(path, begun(path))
     elif path.stat().st_mode & 0o077:
         path.chmod(0o600)
     # Threads of one program share the connection; `store.Sessions` lets in one at a time.
-    return sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    seals.teach(connection)
+    return connection
+
+
+def begun(path: Path) -> bytes:
+    """Return a database without chats, for the file at `path`."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        seals.teach(connection)
+        migrate(connection, path)
+        return connection.serialize()
 
 
 def damage(connection: sqlite3.Connection) -> str:
-    """Return what is wrong with the file's structure, or an empty string."""
+    """Return what is wrong with the file's structure or its rows, or an empty string; nothing is written."""
+    seals.teach(connection)
     try:
-        ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+        # The whole check, not the quick one: an index that is not what its table is would hide turns.
+        ((verdict,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+        if verdict != "ok":
+            return " ".join(str(verdict).split())
+        broken = seals.count_broken(connection) if user_version(connection) >= SEALED else 0
+    except UnicodeDecodeError:  # the message would quote the schema as it lies on the disk
+        return "malformed database schema"
+    except sqlite3.DatabaseError as error:
+        # Its own statements are sound: what makes an error of them is the schema.
+        if primary_code(error) in (*DAMAGED, sqlite3.SQLITE_ERROR):
+            return str(error)
+        raise
+    return f"records that are not what was written: {broken:,}" if broken else ""
+
+
+def search_damage(connection: sqlite3.Connection) -> str:
+    """Return what is wrong with the index that searches chats, or an empty string. FTS5 asks for it as a write."""
+    try:
+        if user_version(connection):
+            connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
     except sqlite3.DatabaseError as error:
         if primary_code(error) in DAMAGED:
             return str(error)
         raise
-    return "" if verdict == "ok" else " ".join(str(verdict).split())
+    return ""
 
 
 def set_aside(path: Path) -> Path:

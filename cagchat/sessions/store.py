@@ -31,6 +31,7 @@ HitList = list[Hit]
 LAUNCH = os.urandom(8).hex()
 ID_ATTEMPTS = 16
 SNIPPET_WORDS = 20
+TICK_S = 0.001  # between two uses while the clock stands still or was put back
 DIED = "The program ended before the answer did."
 
 SESSION = """
@@ -104,6 +105,7 @@ class Sessions:
                     now,
                 ),
             )
+            touch(db, session_id, now)
             return session_of(db, session_id)
 
     def find(self, name: str) -> Session:
@@ -140,19 +142,20 @@ class Sessions:
             )
             return [turn_of_row(row) for row in rows]
 
-    def begin_turn(self, session_id: str, question: str) -> int:
+    def begin_turn(self, session_id: str, question: str, proof: Mapping[str, object] | None = None) -> int:
         """Record a question before its answer starts and return the turn's number.
 
-        The first question becomes the session's title, unless the user gave it one.
+        `proof` is what is known of it already, as how far the chat knows the book: it stays when the program dies. The
+        first question becomes the session's title, unless the user gave it one.
         """
         question = storable(question)
         now = self._clock()
         with self._writing() as db:
             number = session_of(db, session_id).n_turns + 1
             db.execute(
-                "INSERT INTO turns (session_id, number, question, status, pid, launch, created_at) "
-                "VALUES (?, ?, ?, 'running', ?, ?, ?)",
-                (session_id, number, question, self._pid(), self._launch, now),
+                "INSERT INTO turns (session_id, number, question, status, proof, pid, launch, created_at) "
+                "VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
+                (session_id, number, question, json.dumps(dict(proof or {})), self._pid(), self._launch, now),
             )
             if number == 1:
                 db.execute(
@@ -315,8 +318,12 @@ def gone(session_id: str, number: int, what: str) -> SessionError:
 
 
 def touch(db: sqlite3.Connection, session_id: str, now: float) -> None:
-    """Make the session the last used one."""
-    db.execute("UPDATE sessions SET updated_at = ? WHERE id = ?", (now, session_id))
+    """Make the session the last used one, also when the clock stands still or was put back."""
+    db.execute(
+        "UPDATE sessions SET "
+        "updated_at = max(?1, coalesce((SELECT max(updated_at) FROM sessions WHERE id <> ?2), 0) + ?3) WHERE id = ?2",
+        (now, session_id, TICK_S),
+    )
 
 
 def turn_of_row(row: tuple[int, str, str, str, bytes, Status, str, str, float]) -> Turn:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cagchat.errors import Stopped
 from cagchat.events import Waiting
 from cagchat.files import storage_error, write_bytes
+from cagchat.states.locking import check_locks
 from cagchat.states.store import StateFolder
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ WAIT_STEP_S = 0.2
 def acquire(folder: StateFolder, title: str, stopping: threading.Event) -> Generator[Waiting, None, BaseFileLock]:
     """Take the lock and return it, yielding `Waiting` once when another process holds it.
 
-    Raises `Stopped` when `stopping` is set while waiting, `StorageError` when the lock's file cannot be made.
+    Raises `Stopped` when `stopping` is set while waiting, `StorageError` when the lock's file cannot be made or the
+    file system keeps no locks.
     """
     from filelock import FileLock, Timeout  # 70 ms: only when a book is read
 
+    check_locks(folder.lock_path.parent)
     lock = FileLock(folder.lock_path, mode=0o600)
     told = False
     while True:
@@ -58,4 +61,5 @@ def named_holder(folder: StateFolder) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # only who holds the lock is asked for its number
+            path.unlink(missing_ok=True)

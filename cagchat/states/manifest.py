@@ -6,6 +6,7 @@ A manifest is JSON with a digest over its own content, so that a flipped bit in 
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from cagchat.files import write_bytes
 from cagchat.prompt import Frame
 from cagchat.states.key import StateKey
 
-_FILE_NAME = re.compile(r"(state|checkpoint|boundary)-[0-9]+\.bin")
+_FILE_NAME = re.compile(r"(state|checkpoint|boundary)-(?P<position>[0-9]{1,10})\.bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,6 @@ def _digest(content: dict[str, Any]) -> str:
 
 def _manifest(content: dict[str, Any]) -> Manifest:
     book = content["book"]
-    probe = content["probe"]
     fields = content | {
         "key": StateKey(**content["key"]),
         "frame": Frame(**content["frame"]),
@@ -138,9 +138,18 @@ def _manifest(content: dict[str, Any]) -> Manifest:
         "checkpoint": _file(content["checkpoint"]),
         "boundaries": tuple(filter(None, map(_file, content["boundaries"]))),
         "state": _file(content["state"]),
-        "probe": Probe(probe["token"], tuple((int(i), float(x)) for i, x in probe["top"])) if probe else None,
+        "probe": _probe(content["probe"]),
     }
     return Manifest(**fields)
+
+
+def _probe(content: dict[str, Any] | None) -> Probe | None:
+    if content is None:
+        return None
+    top = tuple((int(token), float(logit)) for token, logit in content["top"])
+    if not top or not all(math.isfinite(logit) for _, logit in top):
+        raise ValueError(top)  # nothing could be proved by it
+    return Probe(int(content["token"]), top)
 
 
 def _file(content: dict[str, Any] | None) -> StateFile | None:
@@ -152,6 +161,7 @@ def _file(content: dict[str, Any] | None) -> StateFile | None:
         for part in blob["parts"]
     )
     name = str(content["name"])
-    if not _FILE_NAME.fullmatch(name) or blob["piece_bytes"] < 1:
-        raise ValueError(name)  # a manifest names files of its own folder only
+    found = _FILE_NAME.fullmatch(name)  # a manifest names files of its own folder only, by where they end
+    if found is None or int(found["position"]) != blob["n_tokens"] or blob["piece_bytes"] < 1:
+        raise ValueError(name)
     return StateFile(name, Blob(**blob | {"pieces": tuple(blob["pieces"]), "parts": parts}))

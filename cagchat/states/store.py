@@ -17,17 +17,21 @@ import unicodedata
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import xxhash
 
-from cagchat.errors import CagchatError, StateDamaged, StateError, UsageError
+from cagchat.errors import CagchatError, StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, private_folder, storage_error, storage_errors, write_bytes
 from cagchat.states import manifest as manifests
+from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest
 
 SLUG_LENGTH = 40
 DIGEST_LENGTH = 12
+AGAIN = "The book has to be read again; the damaged folder is set aside, not deleted."
+TICK_S = 0.001  # between two uses while the clock stands still or was put back
 ASIDE = ".aside-"
 DELETING = ".deleting-"
 
@@ -69,8 +73,9 @@ class StateFolder:
         return self.path / "tokens.bin"
 
     def exists(self) -> bool:
-        """Tell whether there is anything in it."""
-        return self.manifest_path.exists()
+        """Tell whether anything was kept in it; what lost its manifest is not nothing."""
+        with storage_errors(self.path):
+            return self.manifest_path.exists() or any(self.path.glob("*-[0-9]*.bin"))
 
     def manifest(self) -> Manifest:
         """Read the manifest. Raises `StateDamaged`."""
@@ -107,12 +112,32 @@ class StateFolder:
             tokens.byteswap()
         return tokens
 
-    def touch(self) -> None:
-        """Note that the state was used now; `prune` goes by it."""
+    def checked_text(self, manifest: Manifest) -> str:
+        """Return the book's text. Raises `StateDamaged` when it is not the one that the manifest was written for."""
+        text = self.text()
+        if sha256(text.encode()).hexdigest() != manifest.book.digest:
+            raise StateDamaged(f"{self.book_path} is damaged: it is not the text that was read.", AGAIN)
+        return text
+
+    def checked_tokens(self, manifest: Manifest) -> array[int]:
+        """Return the token ids. Raises `StateDamaged` when they are not those that the manifest was written for."""
+        tokens = self.tokens()
+        if len(tokens) != manifest.n_tokens:
+            raise StateDamaged(
+                f"{self.tokens_path} holds {len(tokens):,} tokens where {manifest.n_tokens:,} were written.", AGAIN
+            )
+        if digest_of(tokens) != manifest.key.token_ids:
+            raise StateDamaged(
+                f"{self.tokens_path} is damaged: its token ids are not the ones that were written.", AGAIN
+            )
+        return tokens
+
+    def touch(self, now: float) -> None:
+        """Note that the state was used now, seconds since 1970."""
         used = self.path / "used"
         with storage_errors(used):
             used.touch(mode=0o600)
-            os.utime(used)
+            os.utime(used, (now, now))
 
     def used_at(self) -> float:
         """Return when the state was last used, seconds since 1970."""
@@ -128,26 +153,31 @@ class StateFolder:
         total = 0
         for folder, _, names in os.walk(self.path):
             for name in names:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     total += Path(folder, name).stat().st_size
         return total
 
     def drop_files(self, keep: set[str]) -> None:
-        """Delete state files (states, checkpoints, boundaries) that are not in `keep`, and what dead writers left."""
-        for file in self.path.iterdir():
-            ours = file.suffix == ".bin" and file.name.startswith(("state-", "checkpoint-", "boundary-"))
-            if (ours and file.name not in keep) or is_leftover(file):
-                file.unlink(missing_ok=True)
+        """Delete state files (states, checkpoints, boundaries) that are not in `keep`, and what dead writers left.
+
+        What cannot be deleted stays until the next time.
+        """
+        with contextlib.suppress(OSError):
+            for file in self.path.iterdir():
+                ours = file.suffix == ".bin" and file.name.startswith(("state-", "checkpoint-", "boundary-"))
+                if (ours and file.name not in keep) or is_leftover(file):
+                    file.unlink(missing_ok=True)
 
     def set_aside(self, reason: str) -> Path:
         """Rename the folder out of the way, with the reason in it; nothing is deleted. Return its new path."""
         number = 1
         while (target := self.path.with_name(f"{self.name}{ASIDE}{number}")).exists():
             number += 1
+        with contextlib.suppress(CagchatError):  # a full disk must not keep a bad state in use
+            # First, so that a process killed between the two leaves no folder aside of which nobody knows why.
+            write_bytes(self.path / "reason.txt", f"{reason}\n".encode())
         with storage_errors(self.path):
             self.path.rename(target)
-            with contextlib.suppress(CagchatError):  # a full disk must not keep a bad state in use
-                write_bytes(target / "reason.txt", f"{reason}\n".encode())
         return target
 
 
@@ -172,10 +202,18 @@ class States:
         return sorted((f for f in self._folders() if ASIDE in f.name), key=lambda folder: folder.name)
 
     def _folders(self) -> Iterator[StateFolder]:
-        if self.root.is_dir():
-            for path in self.root.iterdir():
-                if path.is_dir() and not path.name.startswith("."):
-                    yield StateFolder(path)
+        try:
+            paths = list(self.root.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise StorageError(
+                f"{self.root} cannot be read: {error.strerror}.",
+                "Make the folder readable, or set CAGCHAT_HOME to another one.",
+            ) from error
+        for path in paths:
+            if path.is_dir() and not path.name.startswith("."):
+                yield StateFolder(path)
 
     def find(self, name: str) -> StateFolder:
         """Return the state that `name` means: a book's path, its title, or a unique beginning of title or folder name.
@@ -203,30 +241,50 @@ class States:
     def delete(self, folder: StateFolder) -> int:
         """Delete a state with everything in it and return how many bytes that freed.
 
-        Refused while another process reads the book.
+        Refused while another process reads the book, and where the file system keeps no locks.
         """
         from filelock import FileLock, Timeout
 
-        size = folder.size_bytes()
+        check_locks(self.root)
         lock = FileLock(folder.lock_path, timeout=0, mode=0o600)
         try:
-            with lock, storage_errors(folder.path):
-                self.finish_deleting()
-                # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
-                folder.path.rename(folder.path.with_name(f"{DELETING}{folder.name}"))
-                self.finish_deleting()
-                # While it is held: a file unlinked after its release might be the one that another process holds.
-                folder.lock_path.unlink(missing_ok=True)
+            lock.acquire()
         except Timeout:
             raise UsageError(
                 f"{folder.name} is being read by another process.", "Stop that one first, then delete."
             ) from None
+        except OSError as error:
+            raise storage_error(error, folder.lock_path) from error
+        try:
+            with storage_errors(folder.path):
+                self.finish_deleting()
+                if not folder.path.exists():
+                    raise StateError(
+                        f"{folder.name} was deleted by another process.", "`cagchat library` shows the rest."
+                    )
+                size = folder.size_bytes()
+                # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
+                gone = folder.path.with_name(f"{DELETING}{folder.name}")
+                folder.path.rename(gone)
+                with contextlib.suppress(FileNotFoundError):  # another process finishes what this one has begun
+                    shutil.rmtree(gone)
+                folder.holder_path.unlink(missing_ok=True)
+                # While it is held: a file unlinked after its release might be the one that another process holds.
+                folder.lock_path.unlink(missing_ok=True)
+        finally:
+            lock.release()
         return size
 
+    def touch(self, folder: StateFolder, now: float) -> None:
+        """Note that a state was used now, later than every other one whatever the clock says; `prune` goes by it."""
+        others = (other.used_at() for other in self.all() if other != folder)
+        folder.touch(max(now, max(others, default=0.0) + TICK_S))
+
     def finish_deleting(self) -> None:
-        """Delete what a process that was killed while deleting has left."""
-        for path in self.root.glob(f"{DELETING}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        """Delete what a process that was killed while deleting has left, as far as it lets itself be deleted."""
+        with contextlib.suppress(OSError):
+            for path in self.root.glob(f"{DELETING}*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk under the states still takes."""

@@ -15,14 +15,15 @@ from cagchat.engine.fake import MAGIC as FAKE_MAGIC
 from cagchat.engine.pieces import damaged, first_difference, map_existing
 from cagchat.engine.protocol import Part
 from cagchat.engine.rotation import rotated
-from cagchat.errors import StateDamaged, UsageError
-from cagchat.files import is_leftover, storage_errors
+from cagchat.errors import StateDamaged, StateError, StorageError, UsageError
+from cagchat.files import is_leftover, storage_error, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
 from cagchat.prompt import PROMPT_VERSION, instructions_digest, template_digest
 from cagchat.states.key import FORMAT_VERSION, NAMES, StateKey, differences
 from cagchat.states.lock import holder
+from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest, StateFile
-from cagchat.states.store import ASIDE, DELETING, StateFolder, States, digest_of
+from cagchat.states.store import ASIDE, DELETING, StateFolder, States
 
 FAKE_METADATA = "fake"  # the metadata digest of the engine without a model, which has no file to look for
 SET_ASIDE_FILE = ".damaged"
@@ -146,11 +147,12 @@ def held(lock_path: Path) -> bool:
     from filelock import FileLock, Timeout  # 70 ms: only where there is a lock to ask about
 
     try:
+        check_locks(lock_path.parent)
         with FileLock(lock_path, timeout=0, mode=0o600):
             return False
     except Timeout:
         return True
-    except OSError:  # a folder that cannot be written: nobody reads a book into it either
+    except (OSError, StorageError):  # no lock can be taken: nobody reads a book into it either
         return False
 
 
@@ -158,7 +160,26 @@ def held(lock_path: Path) -> bool:
 
 
 def verify(folder: StateFolder) -> tuple[str, ...]:
-    """Read every byte of a state and return what is wrong with it, in sentences; nothing is changed."""
+    """Read every byte of a state and return what is wrong with it, in sentences; nothing is changed.
+
+    What another process deletes or replaces meanwhile is no damage.
+    """
+    found, before = problems(folder), None
+    while found and folder.path.exists() and (now := content_of(folder)) != before:
+        found, before = problems(folder), now
+    return found if folder.path.exists() else ()
+
+
+def content_of(folder: StateFolder) -> bytes:
+    """Return the bytes of a state's manifest, which change when anything else in its folder is replaced."""
+    try:
+        return folder.manifest_path.read_bytes()
+    except OSError:
+        return b""
+
+
+def problems(folder: StateFolder) -> tuple[str, ...]:
+    """Return what is wrong with a state as it is now."""
     try:
         manifest = folder.manifest()
     except StateDamaged as error:
@@ -174,13 +195,9 @@ def verify(folder: StateFolder) -> tuple[str, ...]:
 def check_tokens(folder: StateFolder, manifest: Manifest) -> str:
     """Return what is wrong with the token ids, or ""."""
     try:
-        tokens = folder.tokens()
+        folder.checked_tokens(manifest)
     except StateDamaged as error:
         return error.message
-    if len(tokens) != manifest.n_tokens:
-        return f"{folder.tokens_path} holds {len(tokens):,} tokens where {manifest.n_tokens:,} were written."
-    if digest_of(tokens) != manifest.key.token_ids:
-        return f"{folder.tokens_path} does not hold the tokens that were written."
     return ""
 
 
@@ -251,7 +268,8 @@ def removable(
     belongs to a book being read is among them.
     """
     folders = [folder for folder in states.all() if not held(folder.lock_path)]
-    found = [*leftovers(states), *aside(states)]
+    with storage_errors(states.root):
+        found = [*leftovers(states), *aside(states)]
     taken = sum(folder.size_bytes() for folder in states.all())
     for folder in reversed(folders):
         size, used_at = folder.size_bytes(), folder.used_at()
@@ -356,7 +374,7 @@ def remove_one(states: States, removal: Removal) -> int | None:
                 size = file_bytes(removal.path)
                 removal.path.unlink(missing_ok=True)
             return size
-    except UsageError:
+    except (UsageError, StateError):
         return None
 
 
@@ -365,12 +383,15 @@ def holding(lock_path: Path) -> Iterator[None]:
     """Hold a lock and delete its file while it is held. Raises `UsageError` when another process holds it."""
     from filelock import FileLock, Timeout
 
+    check_locks(lock_path.parent)
     try:
         with FileLock(lock_path, timeout=0, mode=0o600):
             yield
             lock_path.unlink(missing_ok=True)
     except Timeout:
         raise UsageError(f"{lock_path} is held by another process.", "Wait until it is done.") from None
+    except OSError as error:
+        raise storage_error(error, lock_path) from error
 
 
 def file_bytes(path: Path) -> int:

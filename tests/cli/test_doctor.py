@@ -57,6 +57,18 @@ def test_new_machine_has_no_problem(home: Path, capsys: pytest.CaptureFixture[st
     assert not (home / "home").exists()
 
 
+def test_a_disk_without_locks_is_a_problem(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file system of the saved states grants every lock, the doctor says so; else that they are kept."""
+    private_folder(locate().states)
+    assert any(f["about"] == "locks" and f["mark"] == "ok" for f in report(capsys))
+    monkeypatch.setattr("fcntl.flock", lambda fd, operation: None)
+    ((about, mend),) = problems(report(capsys, code=1))
+    assert about == "locks"
+    assert "CAGCHAT_HOME" in mend
+
+
 def test_each_line_has_a_mark(capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json stdout has a mark and a name on each line, stderr the sum."""
     assert main(["doctor", "--fake"]) == 0

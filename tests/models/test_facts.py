@@ -15,7 +15,7 @@ import xxhash
 from cagchat.bench.synth import CHATML, write_model
 from cagchat.errors import ModelError
 from cagchat.models import facts as facts_module
-from cagchat.models.facts import facts, read_entries, read_facts
+from cagchat.models.facts import check_of, facts, read_entries, read_facts
 from cagchat.models.gguf import read_header
 
 
@@ -104,7 +104,7 @@ def test_touched_model_is_read_again(model: Path, cache: Path, reads: Reads) -> 
         b"\xff\xfe",
         b"[" * 100_000,
         b"[]",
-        b'{"format": 1, "models": [null, {}, {"files": [], "facts": {}}]}',
+        b'{"format": 2, "check": "", "models": [null, {}, {"files": [], "facts": {}}]}',
         b'{"format": 99, "models": []}',
     ],
 )
@@ -122,7 +122,16 @@ def test_damaged_entry_is_read_again(model: Path, cache: Path, field: str) -> No
     expected = facts(model, cache)
     content = json.loads(cache.read_bytes())
     content["models"][0]["facts"][field] = None
-    cache.write_text(json.dumps(content))
+    cache.write_text(json.dumps(content | {"check": check_of(content["models"])}))
+    assert facts(model, cache) == expected
+
+
+def test_a_flipped_bit_is_not_believed(model: Path, cache: Path) -> None:
+    """A template that changed in the cache, of the right type and length, is not taken for the model's."""
+    expected = facts(model, cache)
+    content = cache.read_bytes()
+    place = content.index(b"im_start")
+    cache.write_bytes(content[:place] + b"jm_start" + content[place + 8 :])
     assert facts(model, cache) == expected
 
 
@@ -131,7 +140,7 @@ def test_impossible_path_in_the_cache_is_ignored(model: Path, cache: Path) -> No
     expected = facts(model, cache)
     content = json.loads(cache.read_bytes())
     content["models"][0]["files"][0]["path"] = "\0"
-    cache.write_text(json.dumps(content))
+    cache.write_text(json.dumps(content | {"check": check_of(content["models"])}))
     assert facts(model, cache) == expected
 
 

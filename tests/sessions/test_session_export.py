@@ -67,6 +67,7 @@ def test_proof_function() -> None:
 def test_proof_sentence_other_values() -> None:
     """Values that are no numbers are shown as they are."""
     assert proof_sentence({"first_token_s": 0.25, "model": "tiny"}) == "first token s 0.25, model tiny"
+    assert proof_sentence({"until": {"offset": 12, "words": "CHAPTER 1"}}) == "until CHAPTER 1"
 
 
 @pytest.mark.parametrize(

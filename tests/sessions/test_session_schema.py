@@ -36,6 +36,21 @@ def test_pragmas(path: Path) -> None:
     connection.close()
 
 
+def test_begun_in_one_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is killed while it begins the file leaves none, and the next one has nothing to complain of."""
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("cagchat.files.publish", die)
+        open_database(path)
+    assert not path.exists()
+    opened = open_database(path)
+    assert opened.notice == ""
+    opened.connection.close()
+
+
 def test_strict_tables(path: Path) -> None:
     """Every table of ours is STRICT."""
     connection = open_database(path).connection
@@ -102,7 +117,7 @@ def test_foreign_file_set_aside(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "overwritten"])
 def test_damaged_set_aside(path: Path, harm: str) -> None:
-    """A database that lost its end or some pages is set aside and a new one begun."""
+    """A database that lost its end or some pages is set aside, and a new one begun with what can still be read."""
     filled(path)
     content = path.read_bytes()
     half = len(content) // 2 // 4096 * 4096
@@ -110,9 +125,9 @@ def test_damaged_set_aside(path: Path, harm: str) -> None:
     path.write_bytes(damaged)
     opened = open_database(path)
     assert opened.notice
-    assert opened.connection.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+    assert opened.connection.execute("SELECT count(*) FROM sessions").fetchone()[0] < 200
     opened.connection.close()
-    assert path.with_name("sessions.sqlite.damaged-1").stat().st_size == len(damaged)
+    assert path.with_name("sessions.sqlite.damaged-1").read_bytes() == damaged
 
 
 def test_every_damaged_file_kept(path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cagchat.errors import SessionError
+from cagchat.limits.limit import Limit, last_limit
 from cagchat.sessions.session import Session, Status
 from cagchat.sessions.store import (
     DIED,
@@ -63,6 +64,20 @@ def answered(
         error=error,
     )
     return number
+
+
+@pytest.mark.parametrize("later", [0.0, -86_400.0, 5.0])
+def test_the_order_of_use_does_not_hang_on_the_clock(path: Path, later: float) -> None:
+    """The chat that was used last is the first, also when the clock stands still or was put back meanwhile."""
+    now = 1e9
+    with Sessions(path, clock=lambda: now) as sessions:
+        chats = [begin(sessions) for _ in range(3)]
+        now += later
+        for chat in (chats[1], chats[0]):
+            answered(sessions, chat, "Who lit it?", "Ann.")
+            assert sessions.list()[0].id == chat.id
+        chats.append(begin(sessions))
+        assert [chat.id for chat in sessions.list()] == [chats[i].id for i in (3, 0, 1, 2)]
 
 
 def test_turn_round_trip(sessions: Sessions) -> None:
@@ -314,6 +329,16 @@ def test_recover_stops_the_dead(path: Path) -> None:
         assert (turn.status, turn.answer, turn.error) == ("stopped", "Ann, who", DIED)
         assert len(sessions.search("ann")) == 1
         assert sessions.recover() == 0
+
+
+def test_recover_keeps_what_was_known(path: Path) -> None:
+    """What was noted with a question, as how far the chat knows the book, is there when its program died."""
+    with Sessions(path, pid=lambda: 71) as sessions:
+        session = begin(sessions)
+        sessions.begin_turn(session.id, "Who?", Limit(12, "CHAPTER 1").noted())
+    with Sessions(path, pid=lambda: 72, runs=lambda pid: False) as sessions:
+        assert sessions.recover() == 1
+        assert last_limit(sessions.turns(session.id)) == Limit(12, "CHAPTER 1")
 
 
 def test_recover_spares_the_living(path: Path) -> None:

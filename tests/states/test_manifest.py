@@ -182,3 +182,23 @@ def test_pieces_of_no_size_are_refused(tmp_path: Path) -> None:
     forged(tmp_path / "manifest.json", {"state": content["state"] | {"blob": blob}})
     with pytest.raises(StateDamaged):
         read(tmp_path / "manifest.json")
+
+
+@pytest.mark.parametrize("top", [[], [[1, float("nan")]], [[1, 2.0], [2, float("inf")]]])
+def test_a_probe_that_proves_nothing_is_refused(tmp_path: Path, top: list[list[float]]) -> None:
+    """A recorded probe has logits, and they are numbers."""
+    write(tmp_path / "manifest.json", SEALED)
+    content = json.loads((tmp_path / "manifest.json").read_bytes())["content"]
+    forged(tmp_path / "manifest.json", {"probe": content["probe"] | {"top": top}})
+    with pytest.raises(StateDamaged):
+        read(tmp_path / "manifest.json")
+
+
+def test_a_file_named_for_another_position_is_refused(tmp_path: Path) -> None:
+    """The position in a file's name is where its state ends."""
+    write(tmp_path / "manifest.json", SEALED)
+    content = json.loads((tmp_path / "manifest.json").read_bytes())["content"]
+    blob = content["checkpoint"]["blob"] | {"n_tokens": 499}
+    forged(tmp_path / "manifest.json", {"checkpoint": content["checkpoint"] | {"blob": blob}})
+    with pytest.raises(StateDamaged):
+        read(tmp_path / "manifest.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -105,7 +106,7 @@ def test_everything_in_it_is_private(states: States) -> None:
     before = os.umask(0)
     try:
         folder = saved(states, "A Book")
-        folder.touch()
+        folder.touch(0.0)
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (states.root, folder.path)} == {0o700}
@@ -206,9 +207,21 @@ def test_the_last_used_is_listed_first(states: States) -> None:
     """States are in the order of their use."""
     folders = [saved(states, title) for title in ("One", "Two", "Three")]
     for folder, used in zip(folders, (20.0, 30.0, 10.0), strict=True):
-        folder.touch()
+        folder.touch(0.0)
         os.utime(folder.path / "used", (used, used))
     assert [folder.name for folder in states.all()] == [folders[i].name for i in (1, 0, 2)]
+
+
+@pytest.mark.parametrize("now", [0.0, 1000.0, 1000.0 - 86400])
+def test_the_order_of_use_does_not_hang_on_the_clock(states: States, now: float) -> None:
+    """What is used while the clock stands still, or after it was put back, counts as used last all the same."""
+    folders = [saved(states, title) for title in ("One", "Two", "Three")]
+    for folder in (*folders, folders[0]):
+        states.touch(folder, 1000.0)
+    for folder in (folders[1], folders[2]):
+        states.touch(folder, now)
+        assert states.all()[0] == folder
+    assert [folder.name for folder in states.all()] == [folders[i].name for i in (2, 1, 0)]
 
 
 def test_only_state_folders_are_listed(states: States) -> None:
@@ -292,6 +305,19 @@ def test_nothing_is_lost_when_set_aside(states: States) -> None:
     assert states.all() == []
 
 
+def test_reason_comes_before_the_new_name(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it sets a folder aside leaves none aside whose reason nobody knows."""
+    folder = saved(states, "A Book")
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", die)
+        folder.set_aside("It was damaged.")
+    assert (folder.path / "reason.txt").read_text() == "It was damaged.\n"
+
+
 def test_setting_aside_what_is_gone_is_said(states: States) -> None:
     """A folder that cannot be renamed is a `StorageError`."""
     with pytest.raises(StorageError):
@@ -306,6 +332,14 @@ def test_deleting_deletes_everything(states: States) -> None:
     assert list(states.root.iterdir()) == []
 
 
+def test_deleting_deletes_the_number_of_a_dead_reader(states: States) -> None:
+    """What a reader that was killed has written beside its lock goes too."""
+    folder = saved(states, "A Book")
+    folder.holder_path.write_text("99999999")
+    states.delete(folder)
+    assert list(states.root.iterdir()) == []
+
+
 def test_a_book_that_is_being_read_is_not_deleted(states: States) -> None:
     """While another process holds the lock nothing is deleted, and the command says so."""
     folder = saved(states, "A Book")
@@ -317,10 +351,79 @@ def test_a_book_that_is_being_read_is_not_deleted(states: States) -> None:
 
 
 def test_deleting_what_is_gone_is_said(states: States) -> None:
-    """A folder that somebody else deleted is a `StorageError`, not a traceback."""
+    """A folder that another process deleted is an error that says so; the other's lock and files stay as they are."""
     states.root.mkdir()
-    with pytest.raises(StorageError):
+    with pytest.raises(StateError, match="was deleted by another process"):
         states.delete(states.folder("A Book", "x"))
+
+
+def test_what_cannot_be_deleted_is_said(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion of which a file stays is a `StorageError`, and it is finished when files can be deleted again."""
+    folder = saved(states, "A Book")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError):
+            states.delete(folder)
+    states.finish_deleting()
+    # What the check of locks could not delete is a leftover once this process has ended.
+    assert {path.suffix for path in states.root.iterdir()} == {".lock", ".partial"}
+
+
+def test_a_lock_that_cannot_be_made_is_said(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting where no lock can be made is a `StorageError`, and everything stays."""
+    folder = saved(states, "A Book")
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageError, match="cannot be written"):
+        states.delete(folder)
+    assert folder.exists()
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    """Refuse as a file system does that cannot be written."""
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_folder_that_cannot_be_listed_is_said(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the system does not list the states, that is a `StorageError` with their folder."""
+    saved(states, "A Book")
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(StorageError, match="cannot be read"):
+        states.all()
+
+
+def test_an_old_file_that_stays_harms_nobody(states: States, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State files that cannot be deleted now are left for the next time."""
+    folder = saved(states, "A Book")
+    (folder.path / "checkpoint-12.bin").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        folder.drop_files(set())
+    assert (folder.path / "checkpoint-12.bin").exists()
+    folder.drop_files(set())
+    assert not (folder.path / "checkpoint-12.bin").exists()
+
+
+def test_a_state_without_its_manifest_is_not_nothing(states: States) -> None:
+    """A folder that lost its manifest but holds a state exists: it has to be set aside, not written over."""
+    folder = saved(states, "A Book")
+    folder.manifest_path.unlink()
+    assert not folder.exists()
+    (folder.path / "state-12.bin").touch()
+    assert folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [([1, -1, 258], "holds 3 tokens where 4 were written"), ([1, -1, 259, 7], "its token ids are not")],
+)
+def test_other_tokens_are_damage(states: States, tokens: list[int], words: str) -> None:
+    """Token ids are compared with the manifest's count and digest: a difference in either is damage."""
+    folder = saved(states, "A Book")
+    manifest = replace(BEGUN, key=replace(BEGUN.key, token_ids=digest_of(TOKENS), n_tokens=len(TOKENS)))
+    assert folder.checked_tokens(manifest) == TOKENS
+    folder.tokens_path.write_bytes(token_bytes(array("i", tokens)))
+    with pytest.raises(StateDamaged, match=f"{folder.tokens_path}.*{words}"):
+        folder.checked_tokens(manifest)
 
 
 def test_an_interrupted_deletion_is_finished(states: States) -> None:

@@ -25,6 +25,7 @@ def check_folders(locations: Locations) -> Iterator[Finding]:
     yield from check_folder("data", locations.data)
     yield from check_folder("states", locations.states)
     yield from check_folder("cache", locations.cache)
+    yield from check_locking(locations.states)
 
 
 def check_folder(about: str, folder: Path, *, private: bool = True) -> Iterator[Finding]:
@@ -50,6 +51,21 @@ def check_folder(about: str, folder: Path, *, private: bool = True) -> Iterator[
         yield Finding("note", about, f"{folder} has only {size(free)} free.", "cagchat library prune")
     else:
         yield Finding("ok", about, f"{folder}{made}, {size(free)} free")
+
+
+def check_locking(folder: Path) -> Iterator[Finding]:
+    """Say whether processes can keep each other out of the saved states, once there is a folder of them."""
+    from cagchat.errors import StorageError
+    from cagchat.states.locking import check_locks
+
+    if not folder.is_dir():
+        return
+    try:
+        check_locks(folder)
+    except StorageError as error:
+        yield Finding("problem", "locks", error.message, error.hint)
+    else:
+        yield Finding("ok", "locks", f"kept in {folder}")
 
 
 def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
