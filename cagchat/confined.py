@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 
 
+def leave_no_core() -> None:
+    """Let a crash of this process write no core file, which would hold the text of the book."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def confine(*, memory_bytes: int, cpu_s: int, file_bytes: int, open_files: int) -> None:
     """Take the limits upon this process, those that the platform has; they hold to its end.
 
     `cpu_s` ends a loop even when the machine is busy with other work; `file_bytes` bounds every file that is written.
     """
+    leave_no_core()
     try:
         import resource
     except ImportError:
         return
     wanted = {
-        "RLIMIT_CORE": 0,  # a core file would hold the text of the book
         "RLIMIT_AS": memory_bytes,
         "RLIMIT_CPU": cpu_s,
         "RLIMIT_FSIZE": file_bytes,

@@ -26,7 +26,6 @@ from cagchat.sessions.store import Sessions
 from cagchat.thinking import ThinkingSplitter
 from cagchat.wording import QUOTE_REQUEST, Asked, Extras, with_passages
 
-SAVE_EVERY_S = 0.5
 LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way first
 KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
 
@@ -45,13 +44,34 @@ class AskOptions:
     extras: Extras = field(default_factory=Extras)
 
 
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """What was asked and how, the tokens of it, and where they start, opening included, and end in the context."""
+
+    question: str
+    options: AskOptions
+    asked: Asked
+    body: array[int]
+    start: int
+    end: int
+
+    def is_for(self, question: str, options: AskOptions) -> bool:
+        """Tell whether the same would be asked again, however it is sampled."""
+        own = (self.question, self.options.extras, self.options.thinking)
+        return own == (question, options.extras, options.thinking)
+
+
 @dataclass(slots=True)
 class Placed:
-    """A turn that is in the context: where it starts and the tokens it is made of, without what stands before it."""
+    """A turn that is in the context: where it starts and the tokens it is made of, without what stands before it.
+
+    `prompt` is how it was asked, None for a turn that was read back.
+    """
 
     number: int
     start: int
     body: array[int]
+    prompt: Prompted | None = None
 
 
 class Conversation:
@@ -79,6 +99,7 @@ class Conversation:
         self._timer = timer
         self._new_seed = new_seed
         self._placed: list[Placed] = []
+        self._again: Prompted | None = None  # where the context ends, when that is to be answered anew
         self._loaded = False
         self._died: EngineDied | None = None
         self._stopping = False
@@ -136,7 +157,8 @@ class Conversation:
         question = _checked(question)
         self._stopping = False
         session = self._session()
-        number = self._sessions.begin_turn(session.id, question)
+        noted = self.limit.noted() if self.limit else {}  # a program that is killed must not leave a chat without it
+        number = self._sessions.begin_turn(session.id, question, noted)
         draft = _Draft(number)
         try:
             answered = yield from self._answer(draft, question, options)
@@ -158,17 +180,17 @@ class Conversation:
     def regenerate(self, options: AskOptions, number: int | None = None) -> Asking:
         """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
         turn = self._turn(number)
-        return self._again(turn, turn.question, options)
+        return self._repeat(turn, turn.question, options)
 
     def edit(self, number: int, question: str, options: AskOptions) -> Asking:
         """Ask another question in place of question `number`; it and what followed stay in the record, superseded."""
-        return self._again(self._turn(number), question, options)
+        return self._repeat(self._turn(number), question, options)
 
-    def _again(self, turn: Turn, question: str, options: AskOptions) -> Asking:
+    def _repeat(self, turn: Turn, question: str, options: AskOptions) -> Asking:
         question = _checked(question)  # before anything is superseded
         session = self._session()
         self._sessions.supersede_from(session.id, turn.number)
-        self._rewind_before(turn.number)
+        self._rewind_before(turn.number, question, options)
         yield from self.ask(question, options)
 
     def _turn(self, number: int | None) -> Turn:
@@ -203,26 +225,35 @@ class Conversation:
             yield restored
         pieces, engine = self.book.pieces, self.book.engine
         history = 0
+        prompt, self._again = self._again, None
+        if prompt is not None and not prompt.is_for(question, options):  # something came between
+            self._loaded = False
         if not self._loaded:
+            prompt = None
             history += yield from self._load(draft.number)
         self._still_wanted()
-        asked = self._worded(question, draft.number, options)
-        if asked.passages:
-            yield Reread(tuple(passage.place for passage in asked.passages), asked.n_tokens)
-        body = pieces.body(engine.tokenize([asked.text], special=False)[0], thinking=options.thinking)
-        history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
-        opening = pieces.before(is_first=not self._placed)
-        start = engine.length(CHAT)
-        engine.mark(CHAT)
-        draft.body = body
-        self._placed.append(Placed(draft.number, start, body))
+        tokens, reread = array("i"), 0
+        if prompt is None:
+            asked = self._worded(question, draft.number, options)
+            if asked.passages:
+                yield Reread(tuple(passage.place for passage in asked.passages), asked.n_tokens)
+            body = pieces.body(engine.tokenize([asked.text], special=False)[0], thinking=options.thinking)
+            history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
+            start = engine.length(CHAT)
+            engine.mark(CHAT)
+            tokens = pieces.before(is_first=not self._placed) + body
+            prompt, reread = Prompted(question, options, asked, body, start, start + len(tokens)), asked.n_tokens
+        elif prompt.asked.passages:
+            yield Reread(tuple(passage.place for passage in prompt.asked.passages), 0)
+        draft.body = prompt.body
+        self._placed.append(Placed(draft.number, prompt.start, prompt.body, prompt))
         sampling = options.sampling
         if sampling.seed < 0:
             sampling = replace(sampling, seed=self._new_seed())
-        finish = yield from self._generate(draft, opening + body, sampling, options)
+        finish = yield from self._generate(draft, tokens, sampling, options)
         # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
-        kept = finish.position - start - len(opening) - len(body)
-        draft.body = body + draft.tokens[:kept]
+        kept = finish.position - prompt.end
+        draft.body = prompt.body + draft.tokens[:kept]
         draft.placed = True
         self._placed[-1].body = draft.body
         spans, transfer, reading = self.book.take_evidence()
@@ -238,7 +269,7 @@ class Conversation:
             position=finish.position,
             n_context=self._ground.capacity,
             seed=sampling.seed,
-            reread=asked.n_tokens,
+            reread=reread,
         )
         if finish.reason == "full":
             yield Notice("The context is full, so the answer ends here.")
@@ -338,14 +369,22 @@ class Conversation:
         opening = len(self.book.pieces.next_opening)
         return self._ground.n_tokens + sum(len(body) + opening for _, body in bodies)
 
-    def _rewind_before(self, number: int) -> None:
-        """Cut the context back to where turn `number` starts; where that is impossible it is loaded again later."""
+    def _rewind_before(self, number: int, question: str = "", options: AskOptions | None = None) -> None:
+        """Cut the context back to where turn `number` starts; where that is impossible it is loaded again later.
+
+        Will the same be asked again, then only its answer is cut off, where the engine can do so.
+        """
+        self._again = None
         if not self._loaded:
             return
+        engine = self.book.engine
         for index, placed in enumerate(self._placed):
             if placed.number == number:
+                prompt = placed.prompt
                 try:
-                    self._loaded = self.book.engine.rewind(CHAT, placed.start)
+                    if options and prompt and prompt.is_for(question, options):
+                        self._again = prompt if engine.rewind_to_prompt(CHAT, prompt.end) else None
+                    self._loaded = self._again is not None or engine.rewind(CHAT, placed.start)
                 except EngineDied as died:
                     self._died, self._loaded = died, False
                 del self._placed[index:]
@@ -364,29 +403,34 @@ class Conversation:
     def _generate(
         self, draft: _Draft, prompt: array[int], sampling: Sampling, options: AskOptions
     ) -> Generator[AskEvent, None, Finish]:
-        """Stream the answer's text, saving it twice a second; returns the engine's `Finish`."""
+        """Stream the answer's text; returns the engine's `Finish`."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         opens = options.thinking and self.book.manifest.frame.thinking_closing is not None
         closing = self.book.manifest.frame.thinking_closing if opens else self.book.manifest.frame.closing
         splitter = ThinkingSplitter(closing or "")
-        saved_at = self._timer()
         for item in self.book.engine.generate(CHAT, prompt, sampling, max_tokens=options.max_tokens):
             if isinstance(item, Finish):
-                yield from draft.add(splitter.feed(decoder.decode(b"", final=True)))
-                yield from draft.add(splitter.finish())
+                rest = [*splitter.feed(decoder.decode(b"", final=True)), *splitter.finish()]
+                yield from self._recorded(draft, draft.add(iter(rest)))
                 return item
             if self._stopping:  # a stop may have come before the engine was at work
                 self.book.cancel()
             draft.tokens.append(item.token)
-            yield from draft.add(splitter.feed(decoder.decode(item.text)))
-            if (now := self._timer()) - saved_at >= SAVE_EVERY_S:
-                saved_at = now
-                self._sessions.update_answer(self._session().id, draft.number, draft.answer, draft.thinking)
+            yield from self._recorded(draft, draft.add(splitter.feed(decoder.decode(item.text))))
         raise EngineError("The engine's answer had no end.", "Ask again.")
+
+    def _recorded(self, draft: _Draft, fragments: Iterator[AskEvent]) -> Iterator[AskEvent]:
+        """Keep fragments of the answer, then show them: a program that is killed loses nothing that was seen."""
+        if shown := list(fragments):  # 0.02 ms for 100 characters, 0.2 ms for 16,000: little beside a token
+            self._sessions.update_answer(self._session().id, draft.number, draft.answer, draft.thinking)
+        yield from shown
 
     def _abandon(self, draft: _Draft, status: Status, error: str = "") -> None:
         """Settle a turn that has no proof; its tokens must not count for the next one's."""
-        self._loaded = False  # whatever the context holds now, the record says what it should hold
+        if draft.tokens:
+            self._loaded = False  # whatever the context holds now, the record says what it should hold
+        else:
+            self._rewind_before(draft.number)
         self._finish(draft, status, {}, error)
         try:
             self.book.forget_evidence(self._ground.n_book)

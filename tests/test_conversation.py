@@ -6,6 +6,7 @@ import os
 import signal
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -246,7 +247,7 @@ def test_answer_at_its_limit(fake_book: OpenBook, sessions: Sessions) -> None:
 
 
 def test_regenerating_any_turn(book: OpenBook, sessions: Sessions) -> None:
-    """Any turn asked again at temperature 0 gives the same answer and evaluates nothing but its question."""
+    """Any turn asked again at temperature 0 gives the same answer; the last costs nothing, others their question."""
     conversation = Conversation(book, sessions)
     answers = [finished(conversation.ask(question, OPTIONS)).answer for question in QUESTIONS]
     for number in (3, 2, 1):
@@ -254,7 +255,8 @@ def test_regenerating_any_turn(book: OpenBook, sessions: Sessions) -> None:
         assert again.answer == answers[number - 1]
         assert again.number == number
         assert again.proof.book_evaluated == again.proof.history_evaluated == 0
-        assert again.proof.evaluated == question_tokens(book, QUESTIONS[number - 1], is_first=number == 1)
+        of_question = question_tokens(book, QUESTIONS[number - 1], is_first=number == 1)
+        assert again.proof.evaluated == (0 if number == 3 else of_question)
         assert len(conversation.turns()) == number
         assert book.engine.length(CHAT) == recorded_length(conversation)
 
@@ -300,7 +302,8 @@ def test_rewind_without_a_mark_reads_history_only(tmp_path: Path, sessions: Sess
     book = fake_book_of(tmp_path, FakeScript(memory="hybrid"))
     conversation = Conversation(book, sessions)
     answers = [finished(conversation.ask(question, OPTIONS)).answer for question in QUESTIONS]
-    book.engine.rewind = lambda sequence, length: False  # type: ignore[method-assign]  # as an engine without its mark
+    for name in ("rewind", "rewind_to_prompt"):  # as of an engine without its mark
+        setattr(book.engine, name, lambda sequence, length: False)
     again = finished(conversation.regenerate(OPTIONS, 3))
     assert again.answer == answers[2]
     assert again.proof.book_evaluated == 0
@@ -418,6 +421,22 @@ def test_stopped_answer_is_kept(
     book.close()
 
 
+@pytest.mark.parametrize("thinking", [False, True])
+def test_what_is_shown_is_recorded(thinking: bool, tmp_path: Path, sessions: Sessions) -> None:
+    """Every fragment is in the record before it is shown, so that a program that is killed loses none of it."""
+    script = FakeScript(chat_template=THINKING, answers={"everything": "So it seems.</think>It went on."})
+    with closing(fake_book_of(tmp_path, script)) as book:
+        conversation = Conversation(book, sessions)
+        shown = ""
+        for event in conversation.ask("Tell me everything.", replace(LONG, thinking=thinking)):
+            if isinstance(event, Answer | Thinking):
+                shown += event.text
+                (turn,) = conversation.turns()
+                assert turn.status == "running"
+                assert turn.thinking + turn.answer == shown
+        assert shown
+
+
 def test_stop_before_the_answer(fake_book: OpenBook, sessions: Sessions) -> None:
     """A stop while history is read back ends the question without an answer, and the next one works."""
     first = Conversation(fake_book, sessions)
@@ -428,6 +447,24 @@ def test_stop_before_the_answer(fake_book: OpenBook, sessions: Sessions) -> None
     assert [turn.status for turn in conversation.turns()] == ["done", "stopped"]
     answered = finished(conversation.ask(QUESTIONS[2], OPTIONS))
     assert answered.status == "done"
+    assert fake_book.engine.length(CHAT) == recorded_length(conversation)
+
+
+def test_stop_while_a_long_question_is_read(
+    fake_book: OpenBook, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop between a question's batches ends it without an answer; neither book nor history is read again after."""
+    conversation = Conversation(fake_book, sessions)
+    finished(conversation.ask(QUESTIONS[0], OPTIONS))
+    batch = fake_book.settings.n_batch
+    with monkeypatch.context() as patched:
+        patched.setattr(fake_book.engine, "_sleep", lambda seconds: conversation.stop())
+        with pytest.raises(Stopped):
+            finished(conversation.ask("Why?" * batch, OPTIONS))
+    assert [turn.status for turn in conversation.turns()] == ["done", "stopped"]
+    answered = finished(conversation.ask(QUESTIONS[1], OPTIONS))
+    assert answered.proof.evaluated == question_tokens(fake_book, QUESTIONS[1], is_first=False)
+    assert (answered.proof.book_evaluated, answered.proof.history_evaluated) == (0, 0)
     assert fake_book.engine.length(CHAT) == recorded_length(conversation)
 
 

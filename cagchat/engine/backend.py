@@ -15,7 +15,7 @@ from cagchat.engine.library import can_offload
 from cagchat.engine.process import EngineProcess, TokenizerProcess
 from cagchat.engine.protocol import BOOK, Engine, EngineSettings, VocabularyReader
 from cagchat.engine.wire import Start
-from cagchat.errors import EngineDied
+from cagchat.errors import EngineDied, ModelError
 from cagchat.locations import Locations
 from cagchat.models.facts import ModelFacts, facts
 from cagchat.plan.run import Run
@@ -192,15 +192,15 @@ class FakeBackend:
         self._sleep = sleep
 
     def named_model(self, settings: Settings) -> Path | None:
-        """See the protocol."""
-        return Path(settings.model) if settings.model else None
+        """See the protocol. A file is a model of llama.cpp's, and what was read with it no state of this engine's."""
+        return Path(settings.model) if settings.model and not Path(settings.model).is_file() else None
 
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         """See the protocol."""
         from cagchat.models.shape import ModelShape
         from cagchat.plan.card import Card
 
-        path = model or Path(settings.model or FAKE_MODEL)
+        path = model or self.named_model(settings) or Path(FAKE_MODEL)
         trained = self.script.context_trained
         # As small as the fake is: what a plan says about it is not far from what it takes.
         shape = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, trained)
@@ -240,6 +240,8 @@ class FakeBackend:
 
     def facts(self, model: Path) -> ModelFacts:
         """See the protocol."""
+        if model.is_file():
+            raise ModelError(f"{model} is a model for llama.cpp.", "Leave out --fake to use it.")
         return ModelFacts(
             path=model,
             name="Fake model of bytes",

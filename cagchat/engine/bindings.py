@@ -20,6 +20,8 @@ from cagchat.engine.protocol import Buffer
 from cagchat.errors import EngineError, ModelError
 
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
+GENERAL = re.compile(r"failed to load model\.?$")  # stands below the line that says why
+NO_MEMORY = re.compile(r"alloc|memory", re.IGNORECASE)
 BUFFER_LINE = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 
 
@@ -84,18 +86,20 @@ class LogTail:
         ll.llama_log_set(self._callback, None)
 
     def because(self) -> str:
-        """Return ": the last line", or nothing."""
-        return f": {self._lines[-1]}" if self._lines else ""
+        """Return ": the last line that says why", or nothing."""
+        why = [line for line in self._lines if not GENERAL.search(line)] or self._lines
+        return f": {why[-1].rstrip('.')}" if why else ""
 
 
 def load_model(ll: Any, path: Path, params: Any, log: LogTail) -> Any:
     """Load a model, or raise `ModelError` with the last thing llama.cpp said."""
     model = ll.llama_model_load_from_file(os.fsencode(path), params)
-    if not model:
-        raise ModelError(
-            f"llama.cpp cannot load {path}{log.because()}.", "Fetch the file again, or choose another with --model."
-        )
-    return model
+    if model:
+        return model
+    hint = "Fetch the file again, or choose another with --model."
+    if NO_MEMORY.search(log.because()):
+        hint = "Close other programs, choose a smaller model with --model, or lower --gpu-layers if it is the GPU's."
+    raise ModelError(f"llama.cpp cannot load {path}{log.because()}.", hint)
 
 
 class _BufferOverride(ctypes.Structure):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,13 @@ from cagchat.errors import EngineCancelled, EngineDied
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 6
 EXIT_WAIT_S = 5.0
+
+# Why a process ended, as ggml, the C++ library, CUDA and Python say it; backtraces and other talk stand around it.
+LAST_WORDS = re.compile(
+    r"GGML_ASSERT\(.{1,200}\) failed|what\(\): .{1,200}|CUDA error.{0,100}|.*failed to allocate.{0,100}"
+    r"|^(MemoryError|\w+Error: .{1,200})"
+)
+MEMORY_WORDS = re.compile(r"alloc|memory|can't start new thread", re.IGNORECASE)
 
 
 class Spare:
@@ -75,7 +83,11 @@ class Child:
         Raises what building it raises (`ModelError`, `EngineError`), or `EngineDied`.
         """
         if self._greeting is None:
-            self._greeting = self._receive(0)
+            try:
+                self._greeting = self._receive(0)
+            except EngineDied as died:
+                died.hint = "Fetch the model again: it may be damaged. Or choose another or a smaller one with --model."
+                raise
         return self._greeting
 
     def cancel(self) -> None:
@@ -153,18 +165,17 @@ class Child:
                 reason = f"signal {-code}"
         else:
             reason = f"exit code {code}"
-        error = EngineDied(
-            f"The engine's process ended ({reason}).", "Ask again: it is started anew and the book is restored."
-        )
+        lines = self._log_tail()
+        error = EngineDied(how_it_ended(reason, lines), "Ask again: it is started anew and the book is restored.")
         error.reason = reason
-        error.log_lines = self._log_tail()
+        error.log_lines = lines[-LOG_TAIL_LINES:]
         return error
 
     def _log_tail(self) -> tuple[str, ...]:
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - LOG_TAIL_BYTES))
         lines = self._log.read().decode(errors="replace").splitlines()
-        return tuple(line for line in lines if line.strip())[-LOG_TAIL_LINES:]
+        return tuple(line for line in lines if line.strip())
 
     def _send_all(self) -> None:
         stdin = self._child.stdin
@@ -175,6 +186,15 @@ class Child:
                 write_message(stdin, message)
         with contextlib.suppress(OSError):
             stdin.close()
+
+
+def how_it_ended(reason: str, lines: tuple[str, ...]) -> str:
+    """Return the sentence about an engine that ended, from its signal or exit code and what it wrote at last."""
+    last_words = next((match[0] for line in reversed(lines) if (match := LAST_WORDS.search(line))), "")
+    ended = f"The engine's process ended ({reason}{f': {last_words}' if last_words else ''})"
+    if reason == "SIGKILL" or MEMORY_WORDS.search(last_words):
+        return f"{ended}, as when memory runs out: a smaller --kv, chat_tokens, batch or model takes less."
+    return f"{ended}."
 
 
 def _spawn(kind: str) -> tuple[subprocess.Popen[bytes], IO[bytes]]:

@@ -88,6 +88,7 @@ class FakeEngine:
         self._digests: list[list[bytes]] = [[] for _ in range(settings.n_sequences)]
         self._shared = [0] * settings.n_sequences  # tokens at the start of each that its source holds
         self._marks = Marks(settings.mark_budget_bytes)
+        self._prompt: tuple[int, int, str] | None = None  # the last one's sequence, where it ends, and its text
         self._spans = SpanLog()
         self._stop = threading.Event()
 
@@ -148,8 +149,19 @@ class FakeEngine:
         """See the protocol."""
         self._stop.clear()
         began = time.perf_counter()
-        self._append(sequence, prompt)
-        answer = self._answer(sequence, bytes(t for t in prompt if t < 256).decode(errors="replace"), sampling)
+        size = self._settings.n_batch
+        for start in range(0, len(prompt), size):
+            if start:
+                self._sleep(self._script.batch_s)
+                if self._stop.is_set():
+                    raise EngineCancelled(f"Stopped at token {self.length(sequence):,}.", "Ask again when you like.")
+            self._append(sequence, prompt[start : start + size])
+        if prompt:
+            text = bytes(t for t in prompt if t < 256).decode(errors="replace")
+            self._prompt = (sequence, self.length(sequence), text)
+        if self._prompt is None or self._prompt[:2] != (sequence, self.length(sequence)):
+            raise EngineError("There is no prompt to answer again.", "Ask a question.")
+        answer = self._answer(sequence, self._prompt[2], sampling)
         first_token_s = time.perf_counter() - began
         reason: Literal["stop", "length", "cancelled", "full"] = "stop"
         for count, token in enumerate(answer):
@@ -205,6 +217,13 @@ class FakeEngine:
             raise EngineError(f"A sequence of {current:,} tokens cannot be rewound to {length:,}.", "Ask again.")
         needs_mark = self._script.memory != "attention" and 0 < length < current
         if needs_mark and self._marks.get(sequence, length) is None:
+            return False
+        self._cut(sequence, length)
+        return True
+
+    def rewind_to_prompt(self, sequence: int, length: int) -> bool:
+        """See the protocol."""
+        if self._prompt is None or self._prompt[:2] != (sequence, length) or self.length(sequence) < length:
             return False
         self._cut(sequence, length)
         return True
@@ -288,6 +307,8 @@ class FakeEngine:
         del self._digests[sequence][length:]
         self._shared[sequence] = min(self._shared[sequence], length)
         self._marks.cut(sequence, length)
+        if self._prompt is not None and self._prompt[0] == sequence and self._prompt[1] > length:
+            self._prompt = None
 
     def _last_logits(self, sequence: int) -> array[float]:
         raw = hashlib.shake_128(self._digests[sequence][-1]).digest(4 * N_VOCAB)

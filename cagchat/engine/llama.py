@@ -8,10 +8,12 @@ happens in.
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import time
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from cagchat.engine.bindings import (
     load_model,
     package_version,
 )
+from cagchat.engine.finite import are_numbers, no_numbers
 from cagchat.engine.marks import Marks
 from cagchat.engine.padding import TILE_TOKENS, Work, padding
 from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_difference, map_existing, map_new
@@ -45,13 +48,24 @@ from cagchat.engine.protocol import (
 from cagchat.engine.rotation import rotated
 from cagchat.engine.spans import SpanLog
 from cagchat.engine.words import Words
-from cagchat.errors import ContextFull, EngineCancelled, EngineError, StateDamaged
+from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError, StateDamaged
 
 WHOLE = 0
 PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what a cut cannot bring back (recurrent state, window)
 FLASH_ATTENTION_ON = 1
 PENALTY_WINDOW = 256  # tokens of the answer that repetition penalties look back on
-NO_SLOT = 1  # llama_decode's return value when no free cell is left; the cache is unchanged
+# Return values of llama_decode: no free cell is left and the cache is unchanged; the abort callback said so.
+NO_SLOT, ABORTED = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """Where the last prompt ended: the logits after it, and the snapshot there for models that cannot simply be cut."""
+
+    sequence: int
+    length: int
+    logits: array[float]
+    snapshot: bytearray | None
 
 
 class LlamaEngine:
@@ -77,9 +91,11 @@ class LlamaEngine:
         )
         self._batch = self._ll.llama_batch_init(settings.n_batch, 0, 1)
         self._marks = Marks(settings.mark_budget_bytes)
+        self._prompt: _Prompt | None = None
         self._spans = SpanLog()
         self._work = self._attention_work()
         self._stop = threading.Event()
+        self._asked_to_stop = self._ll.ggml_abort_callback(lambda _: self._stop.is_set())
 
     @property
     def info(self) -> ModelInfo:
@@ -113,12 +129,15 @@ class LlamaEngine:
         done = 0
         while done < len(tokens):
             size = min(self._settings.n_batch - (start + done) % self._settings.n_batch, len(tokens) - done)
-            self._decode(sequence, tokens[done : done + size], start + done)
+            first = start + done == 0  # of a book: its last row tells early whether there is any sense in reading on
+            self._decode(sequence, tokens[done : done + size], start + done, last_logits=first)
+            if first:
+                self._checked_logits(sequence)
             self._ll.llama_synchronize(self._context)
             done += size
             yield Progress(self.length(sequence), time.perf_counter() - began)
             if self._stop.is_set() and done < len(tokens):
-                raise EngineCancelled(f"Stopped at token {self.length(sequence):,}.", "The same command goes on there.")
+                raise cancelled(self.length(sequence))
 
     def generate(
         self, sequence: int, prompt: Tokens, sampling: Sampling, *, max_tokens: int
@@ -126,7 +145,12 @@ class LlamaEngine:
         """See the protocol."""
         self._stop.clear()
         began = time.perf_counter()
-        self._append(sequence, prompt)
+        if prompt:
+            self._prompt = None
+            self._append(sequence, prompt, stoppable=True)
+        else:
+            self._put_back_logits(sequence)
+        logits = self._checked_logits(sequence)
         position = self.length(sequence)
         sampler = self._sampler(sampling)
         reason: Literal["stop", "length", "cancelled", "full"] = "length"
@@ -134,12 +158,16 @@ class LlamaEngine:
         try:
             for count in range(max_tokens):
                 token = int(self._ll.llama_sampler_sample(sampler, self._context, -1))
+                if not math.isfinite(self._ll.llama_get_logits_ith(self._context, -1)[token]):
+                    raise no_numbers(position)
                 if not count:
                     first_token_s = time.perf_counter() - began
                 if self._words.ends_turn(token):
                     reason = "stop"
                     break
                 yield Piece(token, self._words.piece(token))
+                if not count:  # the reader has the first token: what this takes delays nothing that is waited for
+                    self._keep_prompt(sequence, logits)
                 try:  # every token that was yielded is in the cache: what the reader saw is what the model knows
                     self._decode(sequence, [token], position, last_logits=True)
                 except ContextFull:
@@ -157,7 +185,7 @@ class LlamaEngine:
     def logits(self, sequence: int, tokens: Tokens) -> array[float]:
         """See the protocol."""
         self._append(sequence, tokens)
-        return self._last_logits()
+        return self._checked_logits(sequence)
 
     def probe(self, sequence: int, token: int, top: int) -> Probe:
         """See the protocol."""
@@ -167,21 +195,50 @@ class LlamaEngine:
         self.fork(sequence, spare)
         try:
             self._decode(spare, [token], self.length(spare), last_logits=True, probe=True)
-            logits = self._last_logits()
+            logits = self._checked_logits(spare)
+        except ModelError as error:
+            # Who restored the sequence has to know that it is no good; who read it, that nothing can be saved of it.
+            raise StateDamaged(error.message, error.hint) from error
         finally:
             self.clear(spare)
         best = sorted(range(len(logits)), key=logits.__getitem__, reverse=True)[:top]
         return Probe(token, tuple((i, logits[i]) for i in best))
 
-    def _append(self, sequence: int, tokens: Tokens) -> None:
-        """Evaluate tokens with logits after the last one; all or nothing is guaranteed only for one batch."""
+    def _keep_prompt(self, sequence: int, logits: array[float]) -> None:
+        """Remember the end of the prompt that was just evaluated, so that another answer costs nothing of it."""
+        if self._prompt is None:
+            snapshot = None if self._info.memory == "attention" else self._partial_state(sequence)
+            self._prompt = _Prompt(sequence, self.length(sequence), logits, snapshot)
+
+    def _put_back_logits(self, sequence: int) -> None:
+        """Put the logits after the last prompt where samplers read them; llama.h allows to change them there."""
+        prompt = self._prompt
+        if prompt is None or (prompt.sequence, prompt.length) != (sequence, self.length(sequence)):
+            raise EngineError("There is no prompt to answer again.", "Ask a question.")
+        row = prompt.logits.tobytes()
+        ctypes.memmove(self._ll.llama_get_logits_ith(self._context, -1), row, len(row))
+
+    def _append(self, sequence: int, tokens: Tokens, *, stoppable: bool = False) -> None:
+        """Evaluate tokens with logits after the last one; all or nothing is guaranteed only for one batch.
+
+        A `stoppable` call ends with `EngineCancelled` after `cancel`: on processors within the batch, elsewhere after
+        it. The sequence then holds an unknown part of the tokens and must be rewound.
+        """
         if not tokens:
             raise EngineError("There is nothing to evaluate.", "Ask a question.")
         position = self.length(sequence)
-        for start in range(0, len(tokens), self._settings.n_batch):
-            part = tokens[start : start + self._settings.n_batch]
-            last = start + len(part) == len(tokens)
-            self._decode(sequence, part, position + start, last_logits=last, padding=self._padding(part, position))
+        if stoppable:
+            self._ll.llama_set_abort_callback(self._context, self._asked_to_stop, None)
+        try:
+            for start in range(0, len(tokens), self._settings.n_batch):
+                if stoppable and self._stop.is_set():
+                    raise cancelled(position + start)
+                part = tokens[start : start + self._settings.n_batch]
+                last = start + len(part) == len(tokens)
+                self._decode(sequence, part, position + start, last_logits=last, padding=self._padding(part, position))
+        finally:
+            if stoppable:
+                self._ll.llama_set_abort_callback(self._context, self._ll.ggml_abort_callback(), None)
 
     def _padding(self, tokens: Tokens, depth: int) -> int:
         """Return how many filler tokens make a short batch cheaper: see `engine.padding`."""
@@ -227,6 +284,8 @@ class LlamaEngine:
                 f"The context of {self._settings.n_context:,} tokens is full.",
                 "Start a new chat, or raise chat_tokens.",
             )
+        if status == ABORTED:
+            raise cancelled(start)
         if status:
             raise EngineError(
                 f"llama.cpp could not evaluate {len(tokens)} tokens at position {start:,} (status {status}"
@@ -236,10 +295,13 @@ class LlamaEngine:
         self._spans.add(Span(sequence, start, len(tokens), probe))
         return None
 
-    def _last_logits(self) -> array[float]:
+    def _checked_logits(self, sequence: int) -> array[float]:
+        """Return the last row of logits. Raises `ModelError` when they are no numbers: a sampler would not notice."""
         pointer = self._ll.llama_get_logits_ith(self._context, -1)
         row = array("f")
         row.frombytes(ctypes.string_at(pointer, 4 * self._info.vocabulary.n_vocab))
+        if not are_numbers(row):
+            raise no_numbers(self.length(sequence))
         return row
 
     def _sampler(self, sampling: Sampling) -> Any:
@@ -280,6 +342,18 @@ class LlamaEngine:
         if self._info.memory != "attention" and length:
             self._marks.put(sequence, length, self._partial_state(sequence))
 
+    def rewind_to_prompt(self, sequence: int, length: int) -> bool:
+        """See the protocol."""
+        prompt = self._prompt
+        if prompt is None or (prompt.sequence, prompt.length) != (sequence, length) or self.length(sequence) < length:
+            return False
+        if not self._ll.llama_get_logits_ith(self._context, -1):  # the last batch had none: there is no place for them
+            return False
+        if prompt.snapshot is not None:
+            self._load_partial(sequence, prompt.snapshot)
+        self._cut(sequence, length)
+        return True
+
     def rewind(self, sequence: int, length: int) -> bool:
         """See the protocol."""
         current = self.length(sequence)
@@ -296,15 +370,25 @@ class LlamaEngine:
                 return False
             # The snapshot first, then the cut: the cut alone is refused, the snapshot alone leaves later cells behind.
             self._load_partial(sequence, snapshot)
+        self._cut(sequence, length)
+        return True
+
+    def _cut(self, sequence: int, length: int) -> None:
         if not self._ll.llama_memory_seq_rm(self._kv, sequence, length, -1) or self.length(sequence) != length:
             raise EngineError(f"The cache could not be cut at {length:,}.", "Open the book again.")
         self._marks.cut(sequence, length)
-        return True
+        self._forget_prompt(sequence, length)
+
+    def _forget_prompt(self, sequence: int, length: int) -> None:
+        """Forget the last prompt when its sequence no longer reaches it."""
+        if self._prompt is not None and self._prompt.sequence == sequence and self._prompt.length > length:
+            self._prompt = None
 
     def clear(self, sequence: int) -> None:
         """See the protocol."""
         self._ll.llama_memory_seq_rm(self._kv, sequence, -1, -1)
         self._marks.cut(sequence, 0)
+        self._forget_prompt(sequence, 0)
 
     def _partial_state(self, sequence: int) -> bytearray:
         size = self._ll.llama_state_seq_get_size_ext(self._context, sequence, PARTIAL_ONLY)
@@ -379,7 +463,11 @@ class LlamaEngine:
 
     def _read(self, sequence: int, path: Path, blob: Blob, what: int) -> None:
         with map_existing(path, blob) as mapped, memoryview(mapped) as view:
-            if self._parse(view, what) != blob.parts:
+            try:
+                parts = self._parse(view, what)
+            except StateDamaged as damage:
+                raise StateDamaged(f"{path} is damaged: {damage.message}", damage.hint) from damage
+            if parts != blob.parts:
                 raise StateDamaged(f"{path} does not have the layout that was recorded.", "Read the book again.")
             # The structure is known to be sound, so llama.cpp may copy while another thread checks the content.
             checker = _Checker(view, blob)
@@ -455,7 +543,12 @@ class LlamaEngine:
             raise EngineError(
                 f"llama.cpp could not allocate a context of {settings.n_context:,} tokens with {settings.kv_type} KV"
                 f"{self._log.because()}.",
-                "Lower chat_tokens, or choose --kv q8_0 or q4_0.",
+                "Lower chat_tokens or batch, or choose --kv q8_0 or q4_0.",
+            )
+        if ll.llama_n_ctx(context) < settings.n_context:
+            ll.llama_free(context)
+            raise EngineError(
+                f"llama.cpp holds no context of {settings.n_context:,} tokens.", "Lower chat_tokens, or --truncate."
             )
         return context
 
@@ -510,6 +603,11 @@ class _Checker(threading.Thread):
     def run(self) -> None:
         """Record the first damaged piece."""
         self.damaged_piece = first_difference(self._view, self._blob)
+
+
+def cancelled(position: int) -> EngineCancelled:
+    """Return the error of a call that was cancelled there."""
+    return EngineCancelled(f"Stopped at token {position:,}.", "The same command goes on there.")
 
 
 def _pointer(buffer: Any) -> Any:

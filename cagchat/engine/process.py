@@ -115,6 +115,10 @@ class EngineProcess:
         """See the protocol."""
         return self._child.call("rewind", sequence, length)
 
+    def rewind_to_prompt(self, sequence: int, length: int) -> bool:
+        """See the protocol."""
+        return self._child.call("rewind_to_prompt", sequence, length)
+
     def clear(self, sequence: int) -> None:
         """See the protocol."""
         self._child.call("clear", sequence)

@@ -254,8 +254,10 @@ class Engine(Tokenizer, Protocol):
     ) -> Iterator[Piece | Finish]:
         """Append the prompt, then sample up to `max_tokens` and yield each; the last item is a `Finish`.
 
+        An empty prompt answers the last one again, right after `rewind_to_prompt`: nothing of it is evaluated.
         The model's end-of-turn token is not yielded and not kept in the cache. Raises `ContextFull` when the prompt
-        does not fit; a cache that fills later ends with reason "full".
+        does not fit; a cache that fills later ends with reason "full". Raises `EngineCancelled` after a `cancel` that
+        comes before the first token; the sequence must then be rewound to where the prompt began.
         """
         ...
 
@@ -277,6 +279,10 @@ class Engine(Tokenizer, Protocol):
 
     def rewind(self, sequence: int, length: int) -> bool:
         """Cut the sequence back to `length`; False when the model needs a mark there and has none (nothing changed)."""
+        ...
+
+    def rewind_to_prompt(self, sequence: int, length: int) -> bool:
+        """Cut back to where the last prompt that was answered ends, if it is kept and ends at `length`; else False."""
         ...
 
     def clear(self, sequence: int) -> None:
@@ -311,5 +317,8 @@ class Engine(Tokenizer, Protocol):
         ...
 
     def cancel(self) -> None:
-        """Ask the running `evaluate` or `generate` to end after its current batch. Safe from a signal handler."""
+        """Ask the running `evaluate` to end after its current batch, or `generate` as soon as it can.
+
+        Safe from a signal handler.
+        """
         ...

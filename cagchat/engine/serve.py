@@ -15,6 +15,7 @@ import threading
 import traceback
 from typing import IO, Any
 
+from cagchat.confined import leave_no_core
 from cagchat.engine.wire import Cancel, Failure, Item, Request, Result, Start, read_message, write_message
 from cagchat.errors import CagchatError, EngineCancelled, EngineError
 
@@ -141,6 +142,7 @@ def main() -> None:
     Takes stdin and stdout for messages; anything that prints goes to stderr, which the parent keeps as a log.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    leave_no_core()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:

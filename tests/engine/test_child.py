@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cagchat import errors
-from cagchat.engine.child import LOG_TAIL_LINES
+from cagchat.engine.child import LOG_TAIL_LINES, how_it_ended
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.process import EngineProcess, TokenizerProcess
 from cagchat.engine.protocol import BOOK, CHAT, EngineSettings, Finish, Progress, Sampling
@@ -59,6 +59,15 @@ def read(engine: EngineProcess, count: int = 8) -> None:
 
 
 # -- dying -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits of another process are read from /proc")
+def test_a_crash_leaves_no_core_file(engine: EngineProcess) -> None:
+    """The engine's process may write no core file: the book's text would be in it."""
+    read(engine)
+    limits = Path(f"/proc/{engine.pid}/limits").read_text().splitlines()
+    (core,) = (line for line in limits if line.startswith("Max core file size"))
+    assert core.split()[-3:-1] == ["0", "0"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -137,6 +146,36 @@ def test_death_while_it_is_built_is_an_error_of_the_first_call() -> None:
         assert any("TypeError" in line for line in caught.value.log_lines)
     finally:
         engine.close()
+
+
+def test_a_model_that_ends_the_process_is_what_the_hint_is_about() -> None:
+    """When the engine dies before it is ready, the hint is to take another model, not to ask again."""
+    engine = EngineProcess(Start("fake", (SETTINGS, 5, 5, 5, 5)))
+    try:
+        with pytest.raises(EngineDied) as caught:
+            engine.length(BOOK)
+        assert "--model" in caught.value.hint
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines", "said"),
+    [
+        ("SIGSEGV", (), "The engine's process ended (SIGSEGV)."),
+        ("SIGKILL", (), "as when memory runs out"),
+        ("SIGABRT", ("/a/b.cpp:7: GGML_ASSERT(n > 0) failed", "#0 0x7f in abort"), "GGML_ASSERT(n > 0) failed)."),
+        ("SIGABRT", ("terminate called", "  what():  std::bad_alloc", "Aborted"), "bad_alloc), as when memory runs"),
+        ("exit code 70", ("Traceback:", "RuntimeError: can't start new thread"), "as when memory runs out"),
+        ("SIGABRT", ("CUDA error: out of memory", "in function alloc"), "CUDA error: out of memory), as when memory"),
+    ],
+)
+def test_how_it_ended_is_told_by_its_last_words(reason: str, lines: tuple[str, ...], said: str) -> None:
+    """The sentence has the line that says why, and what takes less when it was memory."""
+    sentence = how_it_ended(reason, lines)
+    assert said in sentence
+    assert sentence.endswith(".")
+    assert ("--kv" in sentence) == ("memory runs out" in said or "as when memory" in said)
 
 
 def test_an_exit_code_is_named_too() -> None:

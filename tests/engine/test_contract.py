@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +185,33 @@ def test_resumed_reading_is_the_same(engine: Engine, case: Case, models: Path, t
         other.close()
 
 
+def test_a_prompt_can_be_cancelled(engine: Engine) -> None:
+    """A cancel while the prompt is evaluated ends the call before the first token; rewound, all is as before."""
+    n_book = read_book(engine)
+    first = ask(engine, "Who was late?")
+    engine.fork(BOOK, CHAT)
+    engine.mark(CHAT)
+    prompt = tokens(engine, TEXT * 30)[:1500]
+    answer = engine.generate(CHAT, prompt, GREEDY, max_tokens=1)
+    caught: list[EngineCancelled] = []
+
+    def listen() -> None:
+        try:
+            next(iter(answer))
+        except EngineCancelled as cancelled:
+            caught.append(cancelled)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    while listener.is_alive():
+        engine.cancel()
+        listener.join(0.01)
+    assert len(caught) == 1
+    assert engine.length(CHAT) < n_book + len(prompt)
+    assert engine.rewind(CHAT, n_book)
+    assert greedy(engine, CHAT, "Who was late?") == first
+
+
 def test_boundary_opens_the_book_up_to_there(engine: Engine, case: Case, models: Path, tmp_path: Path) -> None:
     """A boundary kept while reading lets a restored book be cut there, as if it had been read only so far."""
     book = tokens(engine, TEXT * 10)[:300]
@@ -321,3 +349,25 @@ def test_empty_sequence_is_not_saved(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
         engine.save(BOOK, tmp_path / "state")
     assert not (tmp_path / "state").exists()
+
+
+def test_same_prompt_is_answered_again(engine: Engine) -> None:
+    """Back at the end of its prompt, the same answer comes with no token of the prompt evaluated; later it is gone."""
+    read_book(engine)
+    engine.fork(BOOK, CHAT)
+    engine.mark(CHAT)
+    start = engine.length(CHAT)
+    prompt = tokens(engine, "Who was late?")
+    end = start + len(prompt)
+    first = list(engine.generate(CHAT, prompt, GREEDY, max_tokens=12))[:-1]
+    for _ in range(2):
+        assert engine.rewind_to_prompt(CHAT, end)
+        engine.take_spans()
+        again = list(engine.generate(CHAT, [], GREEDY, max_tokens=12))
+        assert again[:-1] == first
+        assert sum(span.count for span in engine.take_spans()) == engine.length(CHAT) - end
+    assert not engine.rewind_to_prompt(CHAT, end - 1)
+    assert engine.rewind(CHAT, start)
+    assert not engine.rewind_to_prompt(CHAT, end)
+    with pytest.raises(EngineError):
+        list(engine.generate(CHAT, [], GREEDY, max_tokens=1))
