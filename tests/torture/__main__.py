@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.torture.trial import Part, Terms
 
-MODULES: tuple[str, ...] = ()
+MODULES = ("kills", "damage", "storage", "privacy", "soak")
 
 
 def parts() -> dict[str, Part]:
