@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from cagchat.engine.protocol import CHAT, Finish, Sampling
 from cagchat.errors import CagchatError, ContextFull, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Reread, Thinking
+from cagchat.guiding import Begun, begin
 from cagchat.limits.ground import Ground
 from cagchat.limits.limit import Limit, check_forward, last_limit
 from cagchat.opened import OpenBook
@@ -31,6 +32,7 @@ LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way 
 KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
 
 EVIDENCE_SHARE = 0.5  # of the chat's room, for the passages of one question at most
+BEGINNING_SHARE = 0.75  # of an answer, for the quote that it is begun with
 
 Asking = Generator[AskEvent, None, None]  # who stops listening early closes it: that settles the turn
 
@@ -219,7 +221,8 @@ class Conversation:
         sampling = options.sampling
         if sampling.seed < 0:
             sampling = replace(sampling, seed=self._new_seed())
-        finish = yield from self._generate(draft, opening + body, sampling, options)
+        begun = self._begun(question, opening + body, draft.number, options)
+        finish = yield from self._generate(draft, opening + body, begun, sampling, options)
         # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
         kept = finish.position - start - len(opening) - len(body)
         draft.body = body + draft.tokens[:kept]
@@ -229,11 +232,11 @@ class Conversation:
         proof = prove(
             self._ground.counted(spans),
             n_book=self._ground.n_book,
-            generated=kept,
+            generated=kept - len(begun.tokens),
             history=history,
             restored=transfer,
             reading=reading,
-            first_token_s=finish.first_token_s,
+            first_token_s=finish.first_token_s + begun.elapsed_s,
             decode_s=finish.decode_s,
             position=finish.position,
             n_context=self._ground.capacity,
@@ -251,23 +254,48 @@ class Conversation:
         """Return what the model is asked: the question, and what the options put beside it."""
         engine, extras = self.book.engine, options.extras
         request = f" {QUOTE_REQUEST}" if extras.wants_quotes(engine.info.size_bytes) else ""
-        if not extras.wants_evidence(self._ground.n_book):
+        if not extras.wants_evidence(self._ground.n_book, engine.info.size_bytes):
             return Asked(question + request)
 
         def count(text: str) -> int:
             return len(engine.tokenize([text], special=False)[0])
 
         room = self._ground.capacity - self._ground.n_tokens - LEAST_ANSWER_TOKENS - count(question) - len(request)
-        earlier = [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
         asked = with_passages(
             question,
             self.book.passages,
-            earlier,
+            self._earlier(number),
             budget_tokens=min(extras.evidence_tokens, int(room * EVIDENCE_SHARE)),
             count=count,
             until=self.until,
         )
         return replace(asked, text=asked.text + request)
+
+    def _earlier(self, number: int) -> list[str]:
+        """Return what was said in the turns just before one."""
+        return [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
+
+    def _begun(self, question: str, prompt: array[int], number: int, options: AskOptions) -> Begun:
+        """Return what the answer begins with: nothing, unless quoting is guided."""
+        guides = options.extras.guides(self.book.engine.info.size_bytes)
+        if not guides or ThinkingSplitter(self._closing(options)).is_thinking:
+            return Begun()
+        room = self._ground.capacity - self.book.engine.length(CHAT) - len(prompt)
+        return begin(
+            self.book,
+            question,
+            prompt,
+            options.sampling,
+            most_tokens=int(BEGINNING_SHARE * min(room, options.max_tokens)),
+            earlier=self._earlier(number),
+            until=self.until,
+            still_wanted=self._still_wanted,
+        )
+
+    def _closing(self, options: AskOptions) -> str:
+        """Return what stands between a question and its answer."""
+        frame = self.book.manifest.frame
+        return (options.thinking and frame.thinking_closing) or frame.closing
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
@@ -362,15 +390,16 @@ class Conversation:
     # -- the answer ------------------------------------------------------------------------------------------------
 
     def _generate(
-        self, draft: _Draft, prompt: array[int], sampling: Sampling, options: AskOptions
+        self, draft: _Draft, prompt: array[int], begun: Begun, sampling: Sampling, options: AskOptions
     ) -> Generator[AskEvent, None, Finish]:
-        """Stream the answer's text, saving it twice a second; returns the engine's `Finish`."""
+        """Stream the answer's text after what it begins with, saving it twice a second; returns the `Finish`."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        opens = options.thinking and self.book.manifest.frame.thinking_closing is not None
-        closing = self.book.manifest.frame.thinking_closing if opens else self.book.manifest.frame.closing
-        splitter = ThinkingSplitter(closing or "")
+        splitter = ThinkingSplitter(self._closing(options))
+        draft.tokens.extend(begun.tokens)
+        yield from draft.add(splitter.feed(begun.text))
+        most = options.max_tokens - len(begun.tokens)
         saved_at = self._timer()
-        for item in self.book.engine.generate(CHAT, prompt, sampling, max_tokens=options.max_tokens):
+        for item in self.book.engine.generate(CHAT, prompt + begun.tokens, sampling, max_tokens=most):
             if isinstance(item, Finish):
                 yield from draft.add(splitter.feed(decoder.decode(b"", final=True)))
                 yield from draft.add(splitter.finish())
