@@ -23,7 +23,6 @@ from cagchat.wording import DRAFT_TOKENS, Extras
 from tests.reading_cases import (
     KINDS,
     SETTINGS,
-    Kind,
     chapters,
     fake,
     library_for,
@@ -38,6 +37,7 @@ GUIDED = replace(PLAIN, extras=Extras(quoting="guided"))
 QUESTION = "Where did Old Perrin keep the ledger of the harbour?"
 SENTENCE = "Old Perrin kept the ledger of the harbour under a loose board in his kitchen."
 ELSEWHERE = "What is the capital of Mongolia?"
+*MADE, TRAINED = KINDS
 ROOMY = replace(SETTINGS, chat_tokens=2048)
 
 
@@ -47,10 +47,16 @@ def sessions(tmp_path: Path) -> Iterator[Sessions]:
         yield sessions
 
 
-@pytest.fixture(params=KINDS, ids=str)
+@pytest.fixture(params=MADE, ids=str)
 def book(request: pytest.FixtureRequest, tmp_path: Path, models: Path) -> Iterator[OpenBook]:
-    kind: Kind = request.param
-    library, _ = library_for(kind, tmp_path / "home", models, ROOMY)
+    library, _ = library_for(request.param, tmp_path / "home", models, ROOMY)
+    with opening(library, write_book(tmp_path, chapters(1))) as book:
+        yield book
+
+
+@pytest.fixture
+def trained_book(tmp_path: Path, models: Path) -> Iterator[OpenBook]:
+    library, _ = library_for(TRAINED, tmp_path / "home", models, ROOMY)
     with opening(library, write_book(tmp_path, chapters(1))) as book:
         yield book
 
@@ -67,14 +73,15 @@ def told(events: Iterator[AskEvent]) -> Answered:
     return answered
 
 
-def short(options: AskOptions) -> AskOptions:
-    """Return options with room for the quote and few tokens more, for models whose tokens are words."""
-    return replace(options, max_tokens=110)
+def short(options: AskOptions, book: OpenBook) -> AskOptions:
+    """Return options with room for the quote and few tokens more: a made model's tokens are bytes or little more."""
+    is_made = book.engine.info.size_bytes < 50_000_000
+    return replace(options, max_tokens=170 if is_made else 70)
 
 
 def test_an_answer_begins_with_words_of_the_book(book: OpenBook, sessions: Sessions) -> None:
     """Whatever the model, it first says a quote that is found in the book, and none of the book is read again."""
-    answered = told(Conversation(book, sessions).ask(QUESTION, GUIDED))
+    answered = told(Conversation(book, sessions).ask(QUESTION, short(GUIDED, book)))
     assert answered.quotes is not None
     assert answered.quotes.items[0].located.mark == "verified"
     assert SENTENCE.removesuffix(".") in answered.answer
@@ -82,39 +89,49 @@ def test_an_answer_begins_with_words_of_the_book(book: OpenBook, sessions: Sessi
     assert answered.proof.book_reused == book.n_tokens or answered.proof.reading
 
 
+def test_a_trained_model_goes_on_after_the_quote(trained_book: OpenBook, sessions: Sessions) -> None:
+    """A small real model says something after the quote, and its context holds what is recorded."""
+    conversation = Conversation(trained_book, sessions)
+    answered = told(conversation.ask(QUESTION, short(GUIDED, trained_book)))
+    quote, _, rest = answered.answer.partition("” So the answer is")
+    assert SENTENCE in quote
+    assert rest.strip()
+    assert trained_book.engine.length(CHAT) == trained_book.n_tokens + len(conversation.turns()[0].tokens)
+
+
 def test_the_context_holds_what_the_record_says(book: OpenBook, sessions: Sessions) -> None:
     """The draft is gone from the context, the quote is part of the answer's tokens, and both are read back as one."""
     conversation = Conversation(book, sessions)
-    told(conversation.ask(QUESTION, short(GUIDED)))
+    assert told(conversation.ask(QUESTION, short(GUIDED, book))).answer.startswith("The book says: “")
     length = book.engine.length(CHAT)
     (turn,) = conversation.turns()
     assert length == book.n_tokens + len(turn.tokens)
     assert turn.answer in book.engine.text_of(turn.tokens).decode(errors="replace")
     again = Conversation(book, sessions, conversation.session)
-    (history,) = of_type(list(again.ask("And then?", short(PLAIN))), HistoryRead)
+    (history,) = of_type(list(again.ask("And then?", short(PLAIN, book))), HistoryRead)
     assert book.n_tokens + history.n_tokens == length
 
 
 def test_what_the_answer_goes_on_with_depends_on_nothing_forgotten(book: OpenBook, sessions: Sessions) -> None:
     """Answered anew, a guided question gets the same quote and the same words after it."""
     conversation = Conversation(book, sessions)
-    first = told(conversation.ask(QUESTION, short(GUIDED)))
-    again = told(conversation.regenerate(short(GUIDED)))
+    first = told(conversation.ask(QUESTION, short(GUIDED, book)))
+    again = told(conversation.regenerate(short(GUIDED, book)))
     assert again.answer == first.answer
     assert book.engine.length(CHAT) == book.n_tokens + len(conversation.turns()[-1].tokens)
 
 
 def test_a_question_that_no_sentence_fits_is_answered_plainly(book: OpenBook, sessions: Sessions) -> None:
     """Where nothing can be quoted the answer is the plain one."""
-    plain = told(Conversation(book, sessions).ask(ELSEWHERE, short(PLAIN)))
-    guided = told(Conversation(book, sessions).ask(ELSEWHERE, short(GUIDED)))
+    plain = told(Conversation(book, sessions).ask(ELSEWHERE, short(PLAIN, book)))
+    guided = told(Conversation(book, sessions).ask(ELSEWHERE, short(GUIDED, book)))
     assert guided.answer == plain.answer
 
 
 def test_the_quote_counts_among_the_answers_tokens(book: OpenBook, sessions: Sessions) -> None:
     """An answer is never longer than its limit, quote and all; what is sampled is what counts as generated."""
     conversation = Conversation(book, sessions)
-    options = replace(GUIDED, max_tokens=230 if book.engine.info.size_bytes == 0 else 150)
+    options = short(GUIDED, book)
     answered = told(conversation.ask(QUESTION, options))
     (question,) = book.engine.tokenize([QUESTION], special=False)
     n_answer = len(conversation.turns()[0].tokens) - len(book.pieces.body(question, thinking=False))
