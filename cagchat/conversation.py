@@ -295,7 +295,8 @@ class Conversation:
     def _closing(self, options: AskOptions) -> str:
         """Return what stands between a question and its answer."""
         frame = self.book.manifest.frame
-        return (options.thinking and frame.thinking_closing) or frame.closing
+        thinking = frame.thinking_closing if options.thinking else None
+        return frame.closing if thinking is None else thinking
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""

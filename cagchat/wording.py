@@ -25,7 +25,8 @@ Quoting = Literal["auto", "always", "guided", "off"]
 # Measured by `cagchat bench recall` with SmolLM2-135M, 20 planted facts: in 1,024 tokens 18 were found without passages
 # and 16 with them, in 3,072 tokens 12 without and 18 with.
 EVIDENCE_FROM_TOKENS = 2_000
-# Asked to quote, SmolLM2-135M (98 MB) makes quotes up: of the demo's four answers one stayed right.
+# Asked to quote, SmolLM2-135M (98 MB) makes quotes up: of the demo's four answers one stayed right. Guided, all four
+# did, and of 10 facts planted in 3,072 tokens it gave all, each with its sentence, where it gave 4 unguided.
 QUOTES_FROM_BYTES = 500_000_000
 QUOTE_REQUEST = "Quote the words of the book that say it, in quotation marks; then answer."
 LEAST_EVIDENCE_TOKENS = 64
