@@ -120,7 +120,8 @@ class Settings:
     evidence: Choice = field(
         default="auto",
         metadata=about(
-            "Put passages that a search finds beside each question; auto does so where a book is long enough.",
+            "Put passages that a search finds beside each question; auto does so where a book is long enough and "
+            "answers do not begin with a quote.",
             choices=CHOICES,
         ),
     )
