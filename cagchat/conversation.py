@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from cagchat.engine.protocol import CHAT, Finish, Sampling
 from cagchat.errors import CagchatError, ContextFull, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Reread, Thinking
+from cagchat.guiding import Begun, begin
 from cagchat.limits.ground import Ground
 from cagchat.limits.limit import Limit, check_forward, last_limit
 from cagchat.opened import OpenBook
@@ -30,6 +31,7 @@ LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way 
 KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
 
 EVIDENCE_SHARE = 0.5  # of the chat's room, for the passages of one question at most
+BEGINNING_SHARE = 0.75  # of an answer, for the quote that it is begun with
 
 Asking = Generator[AskEvent, None, None]  # who stops listening early closes it: that settles the turn
 
@@ -46,12 +48,16 @@ class AskOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """What was asked and how, the tokens of it, and where they start, opening included, and end in the context."""
+    """What was asked and how, the tokens of it, and what its answer begins with.
+
+    It stands in the context from `start`, its opening included, to `end`, the answer's beginning included.
+    """
 
     question: str
     options: AskOptions
     asked: Asked
     body: array[int]
+    begun: Begun
     start: int
     end: int
 
@@ -239,32 +245,39 @@ class Conversation:
                 yield Reread(tuple(passage.place for passage in asked.passages), asked.n_tokens)
             body = pieces.body(engine.tokenize([asked.text], special=False)[0], thinking=options.thinking)
             history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
+            tokens = pieces.before(is_first=not self._placed) + body
             start = engine.length(CHAT)
             engine.mark(CHAT)
-            tokens = pieces.before(is_first=not self._placed) + body
-            prompt, reread = Prompted(question, options, asked, body, start, start + len(tokens)), asked.n_tokens
-        elif prompt.asked.passages:
-            yield Reread(tuple(passage.place for passage in prompt.asked.passages), 0)
-        draft.body = prompt.body
-        self._placed.append(Placed(draft.number, prompt.start, prompt.body, prompt))
+            draft.body = body
+            self._placed.append(Placed(draft.number, start, body))
+            begun = self._begun(question, tokens, draft.number, options)
+            prompt = Prompted(question, options, asked, body, begun, start, start + len(tokens) + len(begun.tokens))
+            tokens = begun.tokens if begun.is_prompted else tokens + begun.tokens
+            self._placed[-1].prompt, reread = prompt, asked.n_tokens
+        else:
+            if prompt.asked.passages:
+                yield Reread(tuple(passage.place for passage in prompt.asked.passages), 0)
+            begun = replace(prompt.begun, elapsed_s=0.0)
+            draft.body = prompt.body
+            self._placed.append(Placed(draft.number, prompt.start, prompt.body, prompt))
         sampling = options.sampling
         if sampling.seed < 0:
             sampling = replace(sampling, seed=self._new_seed())
-        finish = yield from self._generate(draft, tokens, sampling, options)
+        finish = yield from self._generate(draft, tokens, begun, sampling, options)
         # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
-        kept = finish.position - prompt.end
-        draft.body = prompt.body + draft.tokens[:kept]
+        generated = finish.position - prompt.end
+        draft.body = prompt.body + draft.tokens[: len(begun.tokens) + generated]
         draft.placed = True
         self._placed[-1].body = draft.body
         spans, transfer, reading = self.book.take_evidence()
         proof = prove(
             self._ground.counted(spans),
             n_book=self._ground.n_book,
-            generated=kept,
+            generated=generated,
             history=history,
             restored=transfer,
             reading=reading,
-            first_token_s=finish.first_token_s,
+            first_token_s=finish.first_token_s + begun.elapsed_s,
             decode_s=finish.decode_s,
             position=finish.position,
             n_context=self._ground.capacity,
@@ -282,23 +295,49 @@ class Conversation:
         """Return what the model is asked: the question, and what the options put beside it."""
         engine, extras = self.book.engine, options.extras
         request = f" {QUOTE_REQUEST}" if extras.wants_quotes(engine.info.size_bytes) else ""
-        if not extras.wants_evidence(self._ground.n_book):
+        if not extras.wants_evidence(self._ground.n_book, engine.info.size_bytes):
             return Asked(question + request)
 
         def count(text: str) -> int:
             return len(engine.tokenize([text], special=False)[0])
 
         room = self._ground.capacity - self._ground.n_tokens - LEAST_ANSWER_TOKENS - count(question) - len(request)
-        earlier = [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
         asked = with_passages(
             question,
             self.book.passages,
-            earlier,
+            self._earlier(number),
             budget_tokens=min(extras.evidence_tokens, int(room * EVIDENCE_SHARE)),
             count=count,
             until=self.until,
         )
         return replace(asked, text=asked.text + request)
+
+    def _earlier(self, number: int) -> list[str]:
+        """Return what was said in the turns just before one."""
+        return [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
+
+    def _begun(self, question: str, prompt: array[int], number: int, options: AskOptions) -> Begun:
+        """Return what the answer begins with: nothing, unless quoting is guided."""
+        guides = options.extras.guides(self.book.engine.info.size_bytes)
+        if not guides or ThinkingSplitter(self._closing(options)).is_thinking:
+            return Begun()
+        room = self._ground.capacity - self.book.engine.length(CHAT) - len(prompt)
+        return begin(
+            self.book,
+            question,
+            prompt,
+            options.sampling,
+            most_tokens=int(BEGINNING_SHARE * min(room, options.max_tokens)),
+            earlier=self._earlier(number),
+            until=self.until,
+            still_wanted=self._still_wanted,
+        )
+
+    def _closing(self, options: AskOptions) -> str:
+        """Return what stands between a question and its answer."""
+        frame = self.book.manifest.frame
+        thinking = frame.thinking_closing if options.thinking else None
+        return frame.closing if thinking is None else thinking
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
@@ -401,14 +440,18 @@ class Conversation:
     # -- the answer ------------------------------------------------------------------------------------------------
 
     def _generate(
-        self, draft: _Draft, prompt: array[int], sampling: Sampling, options: AskOptions
+        self, draft: _Draft, prompt: array[int], begun: Begun, sampling: Sampling, options: AskOptions
     ) -> Generator[AskEvent, None, Finish]:
-        """Stream the answer's text; returns the engine's `Finish`."""
+        """Stream the answer's text after what it begins with; returns the engine's `Finish`.
+
+        The prompt ends with what the answer begins with; it is empty when the last one is answered again.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        opens = options.thinking and self.book.manifest.frame.thinking_closing is not None
-        closing = self.book.manifest.frame.thinking_closing if opens else self.book.manifest.frame.closing
-        splitter = ThinkingSplitter(closing or "")
-        for item in self.book.engine.generate(CHAT, prompt, sampling, max_tokens=options.max_tokens):
+        splitter = ThinkingSplitter(self._closing(options))
+        draft.tokens.extend(begun.tokens)
+        yield from self._recorded(draft, draft.add(splitter.feed(begun.text)))
+        most = options.max_tokens - len(begun.tokens)
+        for item in self.book.engine.generate(CHAT, prompt, sampling, max_tokens=most):
             if isinstance(item, Finish):
                 rest = [*splitter.feed(decoder.decode(b"", final=True)), *splitter.finish()]
                 yield from self._recorded(draft, draft.add(iter(rest)))

@@ -22,6 +22,9 @@ Value = str | int | float | bool
 Choice = Literal["auto", "always", "off"]
 CHOICES: tuple[Choice, ...] = ("auto", "always", "off")
 
+Quoting = Literal["auto", "always", "guided", "off"]
+QUOTING: tuple[Quoting, ...] = ("auto", "always", "guided", "off")
+
 FastKernels = Literal["auto", "on", "off"]
 
 KV_CHOICES: tuple[KvChoice, ...] = ("auto", "f16", "q8_0", "q4_0")
@@ -117,7 +120,8 @@ class Settings:
     evidence: Choice = field(
         default="auto",
         metadata=about(
-            "Put passages that a search finds beside each question; auto does so where a book is long enough.",
+            "Put passages that a search finds beside each question; auto does so where a book is long enough and "
+            "answers do not begin with a quote.",
             choices=CHOICES,
         ),
     )
@@ -125,10 +129,12 @@ class Settings:
         default=1000,
         metadata=about("Tokens that such passages may take together, at most half of the chat's.", low=64, high=65536),
     )
-    quoting: Choice = field(
+    quoting: Quoting = field(
         default="auto",
         metadata=about(
-            "Ask the model to quote before it answers; auto asks models that are large enough to.", choices=CHOICES
+            "Ask the model to quote before it answers; guided begins its answer with a sentence of the book instead. "
+            "auto asks models that are large enough, and guides others.",
+            choices=QUOTING,
         ),
     )
     disk_budget_gb: float = field(

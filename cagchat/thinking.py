@@ -19,6 +19,11 @@ class ThinkingSplitter:
         self._held = ""
         self._begun = False
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes next is thought."""
+        return self._thinking
+
     def feed(self, text: str) -> Iterator[tuple[bool, str]]:
         """Take the next text and yield what is certain."""
         self._held += text

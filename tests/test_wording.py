@@ -9,7 +9,9 @@ import pytest
 from cagchat.documents import Document, Section
 from cagchat.passages.index import PassageIndex, open_index
 from cagchat.passages.render import quoted
-from cagchat.wording import EVIDENCE_FROM_TOKENS, QUOTES_FROM_BYTES, Extras, with_passages
+from cagchat.quotes.find import quoted as quotes_in
+from cagchat.quotes.words import words_of
+from cagchat.wording import EVIDENCE_FROM_TOKENS, QUOTES_FROM_BYTES, Extras, beginning, with_passages
 
 PARAGRAPHS = (
     "The ferry to Aldermouth left at nine, and Ines Varga was not on it.",
@@ -38,7 +40,7 @@ def index() -> Iterator[PassageIndex]:
 )
 def test_when_passages_are_looked_for(evidence: str, n_book: int, wanted: bool) -> None:
     """The setting decides; auto goes by the length of the book."""
-    assert Extras(evidence=evidence).wants_evidence(n_book) is wanted  # type: ignore[arg-type]  # from a table
+    assert Extras(evidence=evidence).wants_evidence(n_book, 0) is wanted  # type: ignore[arg-type]  # from a table
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,7 @@ def test_when_passages_are_looked_for(evidence: str, n_book: int, wanted: bool) 
     [
         ("off", 10**12, False),
         ("always", 1, True),
+        ("guided", 10**12, False),
         ("auto", QUOTES_FROM_BYTES - 1, False),
         ("auto", QUOTES_FROM_BYTES, True),
     ],
@@ -53,6 +56,51 @@ def test_when_passages_are_looked_for(evidence: str, n_book: int, wanted: bool) 
 def test_who_is_asked_to_quote(quoting: str, n_bytes: int, wanted: bool) -> None:
     """The setting decides; auto goes by the size of the model."""
     assert Extras(quoting=quoting).wants_quotes(n_bytes) is wanted  # type: ignore[arg-type]  # from a table
+
+
+@pytest.mark.parametrize(
+    ("quoting", "n_bytes", "wanted"),
+    [
+        ("off", 1, False),
+        ("always", 1, False),
+        ("guided", 10**12, True),
+        ("auto", 0, False),
+        ("auto", QUOTES_FROM_BYTES - 1, True),
+        ("auto", QUOTES_FROM_BYTES, False),
+    ],
+)
+def test_whose_answers_are_begun_with_a_quote(quoting: str, n_bytes: int, wanted: bool) -> None:
+    """The setting decides; auto guides the models that it does not ask, and no engine without a model."""
+    assert Extras(quoting=quoting).guides(n_bytes) is wanted  # type: ignore[arg-type]  # from a table
+
+
+@pytest.mark.parametrize(("evidence", "wanted"), [("off", False), ("always", True), ("auto", False)])
+def test_a_quote_takes_the_place_of_passages(evidence: str, wanted: bool) -> None:
+    """Where the answer is begun with a quote, auto puts no passages beside the question."""
+    extras = Extras(evidence=evidence, quoting="guided")  # type: ignore[arg-type]  # from a table
+    assert extras.wants_evidence(10**6, 1) is wanted
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Old Perrin kept the ledger\nunder a loose   board.",
+        "“Clause ninety-three,” he read. “The household goods shall pass free of toll.",
+        '"I take it from the third terrace," he said at last.',
+        "He said: „Das ist das Buch des Hafens.“",
+        "He said « ceci est le registre du port » and left.",
+        "’Twas the dogs’ house that burnt, said Perrin’s aunt.",
+    ],
+)
+def test_an_answer_begins_with_one_quote_of_all_the_words(sentence: str) -> None:
+    """Whatever marks a sentence has, open or closed, all its words are in one quotation on one line."""
+    (found,) = quotes_in(beginning(sentence))
+    assert words(found.text) == words(sentence)
+    assert "\n" not in found.text
+
+
+def words(text: str) -> list[str]:
+    return [word.word for word in words_of(text)]
 
 
 def test_passages_stand_between_the_question_and_the_question_again(index: PassageIndex) -> None:

@@ -59,7 +59,7 @@ def passages(
     worded = render or _texts
     until = len(index.document.text) if until is None else until
     document = index.document
-    good = _good(index, scores(index, query(index, question, earlier), _visible(index, until)), until)
+    good = _good(index, scores(index, query(index, question, earlier), visible_before(index, until)), until)
     chosen: list[Score] = []
     left = budget_tokens
     for score in good[:MAX_PASSAGES]:
@@ -93,7 +93,7 @@ def _texts(found: Sequence[Passage]) -> str:
     return "\n".join(passage.text for passage in found)
 
 
-def _visible(index: PassageIndex, until: int) -> Visible:
+def visible_before(index: PassageIndex, until: int) -> Visible:
     """Return which words may count: those before the limit. In the paragraph that it cuts, they are numbered."""
     reached = sum(paragraph.end <= until for paragraph in index.paragraphs)
     cut = index.paragraphs[reached : reached + 1]
