@@ -54,7 +54,7 @@ class TurnView(Vertical, can_focus=True):
 ## A question and its answer
 
 The line below an answer is its **proof**: how much of the book came from the cache and how much went through the model,
-counted by the engine.
+counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, `✘` does not.
 """
 
     DEFAULT_CSS = """
@@ -71,6 +71,7 @@ counted by the engine.
         .thinking { color: $text-muted; }
         .remark { color: $warning; }
         .proof, .notice { color: $text-muted; }
+        .proof.unproved { color: $warning; }
         .notice { margin-bottom: 1; }
         ErrorCard { margin: 0; }
     }
@@ -102,7 +103,7 @@ counted by the engine.
         if self.shown.remark:
             yield Static(self.shown.remark, classes="remark", markup=False)
         if self.shown.proof:
-            yield FigureLines(self.shown.proof, classes="proof")
+            yield self._proof_line()
         yield from self._quote_lines()
         if self.shown.proof or self.shown.remark:
             yield TurnActions()
@@ -140,8 +141,16 @@ counted by the engine.
         if shown.remark and not card:
             below.append(Static(shown.remark, classes="remark", markup=False))
         if shown.proof:
-            below.append(FigureLines(shown.proof, classes="proof"))
+            below.append(self._proof_line())
         await self.mount(*below, *self._quote_lines(), TurnActions())
+
+    async def show_quotes(self, shown: Shown) -> None:
+        """Show a recorded turn's quotes, which were looked up meanwhile."""
+        self.shown = shown
+        for line in self.query(".proof").results(FigureLines):
+            line.text = shown.proof
+            line.set_class(shown.unproved, "unproved")
+            await self.mount(*self._quote_lines(), after=line)
 
     def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
         """Say for which turn it is."""
@@ -165,6 +174,9 @@ counted by the engine.
         folded = self.query_one(Collapsible)
         if self._thoughts and not folded.collapsed:
             self.query_one(".thinking", Static).update("".join(self._thoughts))
+
+    def _proof_line(self) -> FigureLines:
+        return FigureLines(self.shown.proof, classes="proof unproved" if self.shown.unproved else "proof")
 
     def _quote_lines(self) -> Iterator[QuoteLine]:
         if self.shown.quotes is not None:
