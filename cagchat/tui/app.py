@@ -29,6 +29,7 @@ from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.palette import Offer, offers
+from cagchat.tui.pick import Pick
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
@@ -55,6 +56,7 @@ WITH_KEYS = (
     BookText,
     Filter,
     OpenFile,
+    Pick,
     AskText,
     Confirm,
 )
