@@ -543,8 +543,8 @@ class ChatScreen(Screen[None]):
         """Open the book at a quote, with the passage lit."""
         if not self.query(ReaderPane):
             await self.action_book()
-        for pane in self.query(ReaderPane):
-            pane.show(message.start, message.length)
+        for pane in self.query(ReaderPane):  # which knows its height after the next layout
+            pane.call_after_refresh(pane.show, message.start, message.length)
 
     def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
         """Note the place; it is written when the pane is closed."""

@@ -37,11 +37,6 @@ class Shown:
         """Whether this is a recorded answer whose quotes were not looked up yet."""
         return self.quotes is None and bool(self.answer and self.proof)
 
-    @property
-    def unproved(self) -> bool:
-        """Whether the answer quotes and none of it is verified."""
-        return self.quotes is not None and bool(self.quotes.items) and not self.quotes.has_evidence
-
     def checked(self, quotes: Checks) -> Shown:
         """Return the turn with what the book says to its quotes."""
         return replace(self, proof=f"{self.proof}, {quotes}", quotes=quotes)

@@ -10,6 +10,7 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MOUNTED = 40  # turns, each a question and an answer; 200 mounted answers take seconds to lay out
 FIRST_MOUNTED = 16
 STEP = 10
+QUIET_S = 0.2  # opening a chat and scrolling come first
 
 
 class MoreRow(Static):
@@ -77,6 +79,7 @@ Earlier questions appear when the top is reached.
         self._last = 0
         self._moving = asyncio.Lock()  # one change of what is mounted at a time
         self._settling = False
+        self._quiet: Timer | None = None
         self._above = MoreRow("", markup=False)
         self._below = MoreRow("", markup=False)
 
@@ -182,8 +185,13 @@ Earlier questions appear when the top is reached.
             self._settling = True
             self.call_after_refresh(self._keep_place, stays, stays.virtual_region.y)
 
+    def _tell_when_quiet(self) -> None:
+        """Tell which of the mounted turns are to be looked up, when nothing was mounted for a moment."""
+        if self._quiet is not None:
+            self._quiet.stop()
+        self._quiet = self.set_timer(QUIET_S, self._tell_unchecked)
+
     def _tell_unchecked(self) -> None:
-        """Tell, when all is drawn, which of the mounted turns are to be looked up."""
         self.post_message(self.Unchecked([view.shown for view in reversed(self.views) if view.shown.unchecked]))
 
     async def add(self, entry: Widget) -> None:
@@ -226,7 +234,7 @@ Earlier questions appear when the top is reached.
             await self.remove_children(far)
             self._settling = True
             self.call_after_refresh(self._keep_place, stays, before)
-        self.call_after_refresh(self._tell_unchecked)
+        self._tell_when_quiet()
 
     def _keep_place(self, stays: TurnView, before: int) -> None:
         """Look at the same lines as before some were put or taken away above them."""
@@ -258,7 +266,7 @@ Earlier questions appear when the top is reached.
             await self.remove_children(self._entries())
             await self.mount(*map(TurnView, self._turns[self._first :]), before=self._below)
             self._count_rest()
-        self.call_after_refresh(self._tell_unchecked)
+        self._tell_when_quiet()
 
     def _count_rest(self) -> None:
         before, after = self._first, len(self._turns) - self._last

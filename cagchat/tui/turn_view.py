@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Collapsible, Static
 
+from cagchat.quotes.check import UNVERIFIED
 from cagchat.tui.answer_text import AnswerText
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.figure_lines import FigureLines
@@ -18,6 +21,8 @@ from cagchat.tui.quote_line import QuoteLine
 from cagchat.tui.shown import Shown, clean
 
 LINKS = "[@click=want('again')]again[/]  [@click=want('edit')]edit[/]  [@click=want('copy')]copy[/]"
+
+ALARM = re.compile(UNVERIFIED.replace(" ", r"\s"))  # in rows
 
 Wish = Literal["again", "edit", "copy"]
 
@@ -47,6 +52,16 @@ class TurnActions(Static):
         self.post_message(self.Wanted(what))
 
 
+class ProofLine(FigureLines):
+    """Shows a proof; that nothing is verified stands out."""
+
+    def content(self) -> Content:
+        """Return the rows at the present width."""
+        rows = super().content()
+        found = ALARM.search(rows.plain)
+        return rows.stylize("$text-warning", found.start(), found.end()) if found else rows
+
+
 class TurnView(Vertical, can_focus=True):
     """Shows a turn, and streams an answer into itself while it is being made."""
 
@@ -71,7 +86,6 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         .thinking { color: $text-muted; }
         .remark { color: $warning; }
         .proof, .notice { color: $text-muted; }
-        .proof.unproved { color: $warning; }
         .notice { margin-bottom: 1; }
         ErrorCard { margin: 0; }
     }
@@ -149,7 +163,6 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         self.shown = shown
         for line in self.query(".proof").results(FigureLines):
             line.text = shown.proof
-            line.set_class(shown.unproved, "unproved")
             await self.mount(*self._quote_lines(), after=line)
 
     def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
@@ -175,8 +188,8 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         if self._thoughts and not folded.collapsed:
             self.query_one(".thinking", Static).update("".join(self._thoughts))
 
-    def _proof_line(self) -> FigureLines:
-        return FigureLines(self.shown.proof, classes="proof unproved" if self.shown.unproved else "proof")
+    def _proof_line(self) -> ProofLine:
+        return ProofLine(self.shown.proof, classes="proof")
 
     def _quote_lines(self) -> Iterator[QuoteLine]:
         if self.shown.quotes is not None:
