@@ -21,6 +21,7 @@ _ENDS = frozenset(".!?…:;")
 def frequent_names(text: str, most: int = 12) -> list[str]:
     """Return the names that a text uses most, the most frequent first; none where every noun is capitalised."""
     inside: Counter[str] = Counter()  # capitalised, not at the beginning of a sentence
+    anywhere: Counter[str] = Counter()
     before_another: Counter[str] = Counter()
     small: Counter[str] = Counter()
     n_words = 0
@@ -36,6 +37,7 @@ def frequent_names(text: str, most: int = 12) -> list[str]:
             if gap in (" ", ". ", "\n") and last_named and (gap != ". " or len(last) <= SHORT):
                 before_another[last] += 1
             named = True
+            anywhere[word] += 1
             if not begins(gap, last):
                 inside[word] += 1
         last, last_end, last_named = word, match.end(), named
@@ -45,8 +47,8 @@ def frequent_names(text: str, most: int = 12) -> list[str]:
         word
         for word, uses in inside.most_common()
         if uses >= LEAST_USES
-        and small[word.lower()] <= RARELY * uses
-        and before_another[word] <= MOSTLY * max(uses, before_another[word])
+        and small[word.lower()] <= RARELY * anywhere[word]
+        and before_another[word] <= MOSTLY * anywhere[word]
     ]
     return names[:most]
 

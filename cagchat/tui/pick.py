@@ -59,7 +59,7 @@ class Pick(ModalScreen[str | None]):
         Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
         OptionList:focus { border: none; }
         OptionList {
-            height: auto; max-height: 14; border: none; padding: 0; background: transparent;
+            height: auto; max-height: 14; border: none; padding: 0 1; background: transparent;
             text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
         }
         #pick-note { height: auto; color: $text-muted; }
@@ -160,7 +160,7 @@ goes back.
         length = max(1, len(document.text))
         titles = full_titles(document.sections)
         known = [
-            (section, full)
+            (section, full.removeprefix(f"{document.title}, "))
             for section, full in zip(document.sections, titles, strict=True)
             if section.title and (until is None or section.start < until)
         ]
@@ -235,7 +235,8 @@ Type it, or move the bar with **up** and **down** to one of the names that the b
         self._filter(event.value)
 
     def _filter(self, typed: str) -> None:
-        self.list(self.fitting(typed), None)
+        begun = fold(typed)
+        self.list(sorted(self.fitting(typed), key=lambda each: not fold(each.word).startswith(begun)), None)
 
     def word(self) -> str | None:
         """Return the name under the bar, else what is typed."""

@@ -20,11 +20,8 @@ class Prompt(TextArea):
     HELP = """\
 ## The question
 
-**Enter** sends it, **shift+enter** or **ctrl+j** begins a new line. **Up** on the first line and **down** on the last
-recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
-
-**/summary** Chapter 3, **/who** Natasha and **/since** Chapter 3 ask what every reader asks; without a word after them
-they let you choose.
+**Enter** sends it, **shift+enter** or **ctrl+j** begins a new line; **up** and **down** at its edges recall earlier
+questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
