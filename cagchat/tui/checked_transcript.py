@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cagchat.opened import OpenBook
 from cagchat.quotes.check import Check
 from cagchat.tui.quote_line import is_found
@@ -18,6 +20,11 @@ class CheckedTranscript(Transcript):
         super().__init__(greeting)
         self._lookup = QuoteLookup(book, self)
         self._number = -1
+
+    async def show(self, turns: Sequence[Shown]) -> None:
+        """Show a chat from its end; what was to be looked up of another one is not any more."""
+        self._lookup.want(())
+        await super().show(turns)
 
     async def begin(self, shown: Shown) -> TurnView:
         """Add a turn that is about to be answered; the look-up of its quotes is prepared meanwhile."""

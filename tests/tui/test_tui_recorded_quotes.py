@@ -200,7 +200,7 @@ def test_a_chat_that_was_left_is_not_looked_up(tmp_path: Path) -> None:
         (look_up,) = counting
         await wait_until(pilot, lambda: len(look_up.answers) == 1, "a look-up")
         await pilot.press("ctrl+n")
-        await pilot.pause()
+        await wait_until(pilot, lambda: not chat.transcript.turns, "a new chat")
         look_up.held.set()
         await ask(pilot, PLAIN)
         assert not chat.query(QuoteLine)
