@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from answers import CLAUSE, EARTH, LAKE, PEAR, PRICE, TERRACE, TOLL, WEIGHT
+from answers import CLAUSE, DAM, EARTH, LAKE, PEAR, PRICE, SOIL, TERRACE, TOLL, WEIGHT
 from stage import SETTINGS, Drive, Stage, desktop, played
 
 LARGE = (120, 36)
@@ -41,6 +41,15 @@ async def chat(stage: Stage) -> None:
     await stage.type("only coming home")
     await stage.pilot.press("enter")
     await stage.see("1 of 1")
+    await stage.pilot.click("#prompt")
+
+
+async def quotes(stage: Stage) -> None:
+    """Show what the book says to quotes, and one of them where it stands."""
+    await stage.ask(DAM)
+    await stage.ask(SOIL)
+    await stage.pilot.press("ctrl+t", "f10")
+    await stage.see("Chapter Four")
     await stage.pilot.click("#prompt")
 
 
@@ -95,6 +104,7 @@ async def asked_before(stage: Stage, *questions: str) -> None:
 
 SCREENS = {
     "chat": Screen(chat, LARGE),
+    "quotes": Screen(quotes, (120, 32)),
     "preparing": Screen(preparing, SMALL, held_after=HELD_AFTER),
     "library": Screen(library, WIDE, library=True),
     "search": Screen(search, (120, 30)),

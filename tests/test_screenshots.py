@@ -20,6 +20,7 @@ DEMO = "demo"  # shows the times of a real run, so only its kind can be compared
 SHOWN = {
     DEMO: ("How many pounds too much", "tokens reused"),
     "chat": ("Eleven Pounds", "only coming home", "13,173 tokens reused", "Chapter Five: The Third Terrace"),
+    "quotes": ("1 found in the book, 1 not", "no verified evidence", "✔ “it had taken", "Chapter Four: Under the Seat"),
     "preparing": ("Reading Eleven Pounds", "8,192 / 13,173 tokens", "tok/s", "s left"),
     "library": ("The Salt Almanac", "partly read, 62 %", "GB used of"),
     "search": ("senn", "new chat", "The lake is called Senn"),

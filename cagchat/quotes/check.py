@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from cagchat.documents.document import Document
 from cagchat.quotes.book_index import BookIndex
 from cagchat.quotes.find import Quoted, quoted
 from cagchat.quotes.locating import Located, Mark, locate
+
+# What every front end says of an answer that the book does not bear out: it quotes nothing, or nothing that is there.
+NOTHING_TO_CHECK = "no quote to check"
+UNVERIFIED = "no verified evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +45,20 @@ class Checks:
         return self.count("verified") > 0
 
     def __str__(self) -> str:
-        """Say it in one line: "3 quotes: 1 found in the book, 1 nearly, 1 not"."""
+        """Say it in one line: "3 quotes: 1 found in the book, 1 nearly, 1 not"; and when nothing is verified."""
         n, found, near = len(self.items), self.count("verified"), self.count("near")
         if n == 0:
-            return "no quotes"
+            return NOTHING_TO_CHECK
         if n == 1:
-            return f"1 quote: {'found' if found else 'nearly found' if near else 'not'} in the book"
-        if found == n:
-            return f"{n} quotes: all found in the book"
-        absent = n - found - near
-        counts = [f"{found or 'none'} found in the book", f"{near} nearly" if near else ""]
-        counts.append(f"{absent} not" if absent < n and absent else "")
-        return f"{n} quotes: {', '.join(filter(None, counts))}"
+            counts = [f"{'found' if found else 'nearly found' if near else 'not'} in the book"]
+        elif found == n:
+            counts = ["all found in the book"]
+        else:
+            absent = n - found - near
+            counts = [f"{found or 'none'} found in the book", f"{near} nearly" if near else ""]
+            counts.append(f"{absent} not" if absent < n and absent else "")
+        counts.append("" if self.has_evidence else UNVERIFIED)
+        return f"{n} quote{'' if n == 1 else 's'}: {', '.join(filter(None, counts))}"
 
     def as_dict(self) -> dict[str, object]:
         """Return what `--json` prints and a session keeps."""
@@ -67,12 +74,14 @@ class QuoteChecker:
         self._document = document
         self._make_index = make_index
         self._index: BookIndex | None = None
+        self._making = threading.Lock()  # the app prepares on one thread what another may want meanwhile
 
     def prepare(self) -> BookIndex:
-        """Return the book's index; half a second for the longest novel, once."""
-        if self._index is None:
-            self._index = self._make_index(self._document)
-        return self._index
+        """Return the book's index; half a second for the longest novel, once, whichever thread asks first."""
+        with self._making:
+            if self._index is None:
+                self._index = self._make_index(self._document)
+            return self._index
 
     def check(self, answer: str, *, until: int | None = None) -> Checks:
         """Look up every quote of an answer in the book, or in what stands before character `until` of it."""

@@ -30,6 +30,7 @@ from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.limit_dialogs import AskLimit, GoOn
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.palette import Offer, offers
+from cagchat.tui.pick import Pick
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
@@ -56,6 +57,7 @@ WITH_KEYS = (
     BookText,
     Filter,
     OpenFile,
+    Pick,
     AskText,
     Confirm,
     AskLimit,

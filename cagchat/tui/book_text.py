@@ -96,6 +96,10 @@ class BookText(ScrollView, can_focus=True):
         """Whether all of the book is in rows for the present width."""
         return self._layout is not None and self._layout.end - self._layout.start == len(self._text)
 
+    def on_mount(self) -> None:
+        """Wrap the text: of a widget that comes while the screen scrolls, Textual may not tell that it has a size."""
+        self.call_after_refresh(self._fit)
+
     @property
     def limit(self) -> int | None:
         """The offset up to which the chat knows the book; None for all of it."""
@@ -111,6 +115,11 @@ class BookText(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Wrap anew for another width, and stay where the reader is."""
+        self._fit()
+
+    def _fit(self) -> None:
+        if not self.size:
+            return
         width = min(MEASURE, max(LEAST_WIDTH, self.scrollable_content_region.width - GUTTER - EDGE))
         if self._layout is None or self._layout.width != width:
             self._lay_out_near(self.position, width)
@@ -165,6 +174,8 @@ class BookText(ScrollView, can_focus=True):
     def go_to(self, offset: int, rows_above: int = 0) -> None:
         """Show an offset on the first row, or so many rows below it."""
         offset = clamped(offset, len(self._text))
+        if self._layout is None:
+            self._fit()
         layout = self._layout
         if layout is not None and not layout.start <= offset < layout.end and not self.laid:
             self._lay_out_near(offset, layout.width)

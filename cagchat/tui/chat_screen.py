@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from cagchat.tui.chat_changes import ChatChanges
 from cagchat.tui.chat_file import Suffix, write_chat
 from cagchat.tui.chat_list import ChatList, Row
 from cagchat.tui.chat_search import find_chats
+from cagchat.tui.checked_transcript import CheckedTranscript
 from cagchat.tui.desk import Desk
 from cagchat.tui.editor import edited
 from cagchat.tui.error_card import ErrorCard
@@ -35,14 +37,14 @@ from cagchat.tui.limit_dialogs import whole
 from cagchat.tui.limit_moves import LimitMoves
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
-from cagchat.tui.quote_line import QuoteLine, followed, is_found
+from cagchat.tui.quote_line import QuoteLine, followed
 from cagchat.tui.reader import ReaderPane
+from cagchat.tui.ready_made import WORDINGS, Kind, bare_command, dialog, worded
 from cagchat.tui.remembered import MAX_DRAFT, Remembered
 from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
 from cagchat.tui.speed import Speed
 from cagchat.tui.status_bar import Figures, StatusBar
 from cagchat.tui.title_bar import TitleBar
-from cagchat.tui.transcript import Transcript
 from cagchat.tui.turn_view import TurnView
 
 FLUSH_EVERY_S = 0.1
@@ -71,10 +73,13 @@ and the border of the prompt shows it.
         Binding("ctrl+b", "book", "Book", id="chat.book", tooltip="Show or hide the book beside the chat"),
         Binding("f10", "quote", "Quotes", id="chat.quote", show=False, tooltip="Show the next quote in the book"),
         Binding("ctrl+g", "to_end", "End", id="chat.end", tooltip="Go back to the last answer and follow it"),
-        Binding("f4", "export", "Export", id="chat.export", show=False, tooltip="Write the chat to a Markdown file"),
-        Binding("f5", "export_json", "Export JSON", id="chat.export_json", show=False, tooltip="The same as data"),
+        Binding("f4", "export('md')", "Export", id="chat.export", show=False, tooltip="Write the chat as Markdown"),
+        Binding("f5", "export('json')", "Export JSON", id="chat.export_json", show=False, tooltip="The same as data"),
         Binding("f9", "rename", "Rename chat", id="chat.rename", show=False, tooltip="Give it another title"),
         Binding("f8", "delete", "Delete chat", id="chat.delete", show=False, tooltip="Overwrite it on the disk"),
+        Binding("alt+s", "ready_made('summary')", "Summary of a chapter …", id="chat.summary", show=False),
+        Binding("alt+w", "ready_made('who')", "Who is …?", id="chat.who", show=False),
+        Binding("alt+h", "ready_made('since')", "What happened since …?", id="chat.since", show=False),
         Binding("ctrl+l", "limit", "The book only up to …", id="chat.limit", show=False, tooltip="Know no more of it"),
         Binding("alt+l", "whole_book", "The whole book", id="chat.whole_book", show=False, tooltip="Know all of it"),
         Binding("pageup", "page_up", "Scroll up", id="chat.page_up", show=False),
@@ -115,7 +120,6 @@ and the border of the prompt shows it.
         self._changes = ChatChanges(self, sessions)
         self._question = ""
         self._stopping = False
-        self._quote_number = -1
         self._speed = Speed(timer)
         manifest = book.manifest
         self._figures = Figures(
@@ -130,9 +134,10 @@ and the border of the prompt shows it.
         with Horizontal(id="body"):
             yield ChatList(self._find)
             with Vertical(id="middle"):
-                yield Transcript(
+                yield CheckedTranscript(
+                    self.book,
                     f"{manifest.book.title}: {self.book.n_tokens:,} tokens are in the model's context. "
-                    "Ask anything about it."
+                    "Ask anything about it.",
                 )
         yield Prompt()
         yield StatusBar()
@@ -155,9 +160,9 @@ and the border of the prompt shows it.
         return self.query_one(Prompt)
 
     @property
-    def transcript(self) -> Transcript:
+    def transcript(self) -> CheckedTranscript:
         """What was said."""
-        return self.query_one(Transcript)
+        return self.query_one(CheckedTranscript)
 
     @property
     def chats(self) -> ChatList:
@@ -182,7 +187,7 @@ and the border of the prompt shows it.
         try:
             return find_chats(self._sessions, self._digest, query)
         except CagchatError as error:
-            self.notify(error.hint, title=error.message, severity="error", markup=False)
+            self._refuse(error)
             return []
 
     def _chosen_view(self) -> Shown | None:
@@ -200,10 +205,37 @@ and the border of the prompt shows it.
         if self.busy:
             self.notify("Still answering; Esc stops it.", markup=False)
             return
-        question, number = message.text.strip(), self.editing
+        if (kind := bare_command(message.text)) is not None:
+            self.prompt.clear()
+            self.action_ready_made(kind)
+            return
+        try:
+            question, number = worded(self.book, message.text.strip()), self.editing
+        except CagchatError as error:
+            self._refuse(error)
+            return
         self.prompt.sent()
         self._edit_none()
         await self._ask(Ask(question) if number is None else Edit(number, question), question, number)
+
+    def action_ready_made(self, kind: Kind) -> None:
+        """Fill the prompt with a question that every reader asks, after asking for the word that it needs."""
+        limit = self._limits.limit
+        here, until = self._remembered.place(self._digest).position, limit.offset if limit else None
+        try:
+            pick = dialog(kind, self.book.document, here=here, until=until)
+        except CagchatError as error:
+            self._refuse(error)
+        else:
+            self.app.push_screen(pick, partial(self._fill, kind))
+
+    def _fill(self, kind: Kind, word: str | None) -> None:
+        if word is not None:
+            self.prompt.fill(WORDINGS[kind](word))
+            self.prompt.focus()
+
+    def _refuse(self, error: CagchatError) -> None:
+        self.notify(error.hint, title=error.message, severity="error", markup=False)
 
     async def action_again(self) -> None:
         """Answer the last question anew."""
@@ -263,7 +295,6 @@ and the border of the prompt shows it.
                 self._count(n_tokens, "◑ answering")
                 live.add_answer(text)
             case Answered():
-                self._quote_number = -1
                 shown = of_answer(self._question, event)
                 self.transcript.settle(shown)
                 await live.finish(shown)
@@ -490,20 +521,17 @@ and the border of the prompt shows it.
 
     async def action_quote(self) -> None:
         """Show the next quote of the last answer where it stands in the book."""
-        answered = [turn.shown.quotes for turn in self.query(TurnView) if turn.shown.quotes is not None]
-        found = [check for check in answered[-1].items if is_found(check)] if answered else []
-        if not found:
+        if (check := self.transcript.next_quote()) is None:
             self.notify("The last answer has no quote that stands in the book.", markup=False)
-            return
-        self._quote_number = (self._quote_number + 1) % len(found)
-        await self.on_quote_line_followed(followed(found[self._quote_number]))
+        else:
+            await self.on_quote_line_followed(followed(check))
 
     async def on_quote_line_followed(self, message: QuoteLine.Followed) -> None:
         """Open the book at a quote, with the passage lit."""
         if not self.query(ReaderPane):
             await self.action_book()
-        for pane in self.query(ReaderPane):
-            pane.show(message.start, message.length)
+        for pane in self.query(ReaderPane):  # which knows its height after the next layout
+            pane.call_after_refresh(pane.show, message.start, message.length)
 
     def on_reader_pane_up_to_here(self, message: ReaderPane.UpToHere) -> None:
         """Let the chat know the book as far as it was read."""
@@ -534,15 +562,8 @@ and the border of the prompt shows it.
     def _note_place(self, **changes: Any) -> None:
         self._remembered.remember(self._digest, replace(self._remembered.place(self._digest), **changes))
 
-    async def action_export(self) -> None:
-        """Write the chat as Markdown."""
-        await self._export("md")
-
-    async def action_export_json(self) -> None:
-        """Write the chat as JSON."""
-        await self._export("json")
-
-    async def _export(self, suffix: Suffix) -> None:
+    async def action_export(self, suffix: Suffix) -> None:
+        """Write the chat as Markdown or as JSON."""
         if self.session is None:
             self.notify("There is nothing to export yet.", markup=False)
             return

@@ -56,6 +56,10 @@ class FigureLines(Widget):
         """Return the number of rows at a width."""
         return len(self._rows(width))
 
+    def content(self) -> Content:
+        """Return the rows at the present width."""
+        return Content("\n".join(self._rows(self.content_size.width)))
+
     def render(self) -> RenderResult:
         """Return the rows."""
-        return Content("\n".join(self._rows(self.content_size.width)))
+        return self.content()

@@ -27,8 +27,8 @@ class Prompt(TextArea):
     HELP = """\
 ## The question
 
-**Enter** sends it, **shift+enter** or **ctrl+j** begins a new line. **Up** on the first line and **down** on the last
-recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
+**Enter** sends it, **shift+enter** or **ctrl+j** begins a new line; **up** and **down** at its edges recall earlier
+questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -90,6 +90,13 @@ recall earlier questions. **ctrl+e** opens it in `$EDITOR`.
         """Replace the text and stand at its end."""
         self.text = text
         self.move_cursor(self.document.end)
+
+    def fill(self, text: str) -> None:
+        """Replace the text as `write` does; what was being written is recalled as an earlier question is."""
+        if self.text.strip() and self.text != text:
+            self._history.append(self.text)
+        self._at = len(self._history)
+        self.write(text)
 
     async def _on_key(self, event: events.Key) -> None:
         """Leave Enter to its binding: one with priority would overtake letters that are still on their way here."""

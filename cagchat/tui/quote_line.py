@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from cagchat.quotes.check import Check
 from cagchat.quotes.footnotes import footnote
 from cagchat.tui.shown import clean
+
+COLOURS = {"verified": "$text-success", "near": "$text-warning", "absent": "$text-error"}  # of the signs
 
 
 class QuoteLine(Static):
@@ -30,7 +33,8 @@ class QuoteLine(Static):
             self.length = length
 
     def __init__(self, check: Check) -> None:
-        super().__init__(clean(footnote(check)), markup=False, classes="found" if is_found(check) else "")
+        said = Content(clean(footnote(check))).stylize(COLOURS[check.located.mark], 0, 1)
+        super().__init__(said, classes="found" if is_found(check) else "")
         self._check = check
 
     def on_click(self, event: events.Click) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cagchat.limits.limit import NOTED, noted_in
 from cagchat.proof import Proof, recorded
 from cagchat.sessions.export import clean_lines, proof_sentence
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 class Shown:
     """One question and its answer, in words; `remark` says why an answer is not complete.
 
-    `quotes` are those of an answer that was just made; of recorded ones they are not looked up again.
+    `quotes` are those of an answer that was just made; of recorded ones they are None until they are looked up again,
+    in what the chat knew: the book before character `until`.
     """
 
     number: int
@@ -28,23 +30,40 @@ class Shown:
     remark: str = ""
     proof: str = ""
     quotes: Checks | None = None
+    until: int | None = None
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether this is a recorded answer whose quotes were not looked up yet."""
+        return self.quotes is None and bool(self.answer and self.proof)
+
+    def checked(self, quotes: Checks) -> Shown:
+        """Return the turn with what the book says to its quotes."""
+        return replace(self, proof=f"{self.proof}, {quotes}", quotes=quotes)
 
 
 def of_turn(turn: Turn) -> Shown:
     """Return a recorded turn."""
     proof = recorded(turn.proof)
-    line = proof.line() if proof else proof_sentence(turn.proof)
-    remark = remark_on(turn.status, turn.error)
-    return Shown(turn.number, clean(turn.question), clean(turn.answer), clean(turn.thinking), remark, line)
+    line = proof.line() if proof else proof_sentence({k: v for k, v in turn.proof.items() if k != NOTED})
+    limit = noted_in(turn.proof)
+    return Shown(
+        turn.number,
+        clean(turn.question),
+        clean(turn.answer),
+        clean(turn.thinking),
+        remark_on(turn.status, turn.error),
+        line,
+        until=limit.offset if limit else None,
+    )
 
 
 def of_answer(question: str, answered: Answered) -> Shown:
     """Return a turn that was just answered."""
     answer, thinking = clean(answered.answer), clean(answered.thinking)
     remark = remark_on(answered.status, "")
-    line, quotes = answered.proof.line(), answered.quotes
-    proof = line if quotes is None else f"{line}, {quotes}"
-    return Shown(answered.number, clean(question), answer, thinking, remark, proof, quotes)
+    shown = Shown(answered.number, clean(question), answer, thinking, remark, answered.proof.line())
+    return shown if answered.quotes is None else shown.checked(answered.quotes)
 
 
 def remark_on(status: Status, error: str) -> str:

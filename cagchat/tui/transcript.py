@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
 from cagchat.tui.shown import Shown
 from cagchat.tui.turn_view import TurnView
 
+if TYPE_CHECKING:
+    from cagchat.quotes.check import Checks
+
 MOUNTED = 40  # turns, each a question and an answer; 200 mounted answers take seconds to lay out
 FIRST_MOUNTED = 16
 STEP = 10
+QUIET_S = 0.2  # opening a chat and scrolling come first
 
 
 class MoreRow(Static):
@@ -57,6 +63,13 @@ Earlier questions appear when the top is reached.
     }
     """
 
+    class Unchecked(Message):
+        """Recorded answers are on the screen whose quotes were not looked up yet: these, the newest first."""
+
+        def __init__(self, turns: Sequence[Shown]) -> None:
+            super().__init__()
+            self.turns = turns
+
     def __init__(self, greeting: str = "") -> None:
         """`greeting` is shown while there are no turns."""
         super().__init__()
@@ -66,6 +79,7 @@ Earlier questions appear when the top is reached.
         self._last = 0
         self._moving = asyncio.Lock()  # one change of what is mounted at a time
         self._settling = False
+        self._quiet: Timer | None = None
         self._above = MoreRow("", markup=False)
         self._below = MoreRow("", markup=False)
 
@@ -117,12 +131,13 @@ Earlier questions appear when the top is reached.
     async def show(self, turns: Sequence[Shown]) -> None:
         """Show a chat from its end."""
         self._turns = list(turns)
-        await self.to_end()
+        await self._remount_end()
+        self.follow()
 
     async def to_end(self) -> None:
         """Go to the last turn and follow it."""
         if self._last != len(self._turns) or not self.views:
-            await self._remount(max(0, len(self._turns) - FIRST_MOUNTED), len(self._turns))
+            await self._remount_end()
         self.follow()
 
     async def cut(self, number: int) -> None:
@@ -148,6 +163,36 @@ Earlier questions appear when the top is reached.
         """Note how the last turn ended."""
         if self._turns:
             self._turns[-1] = shown
+
+    async def show_quotes(self, shown: Shown, quotes: Checks) -> None:
+        """Show what the book says to the quotes of a recorded turn, if it is still here; the lines in view stay."""
+        async with self._moving:
+            if not any(turn is shown for turn in self._turns):
+                return
+            checked = shown.checked(quotes)
+            self._turns = [checked if turn is shown else turn for turn in self._turns]
+            for view in self.views:
+                if view.shown is shown:
+                    self._hold_below(view)
+                    await view.show_quotes(checked)
+
+    def _hold_below(self, view: TurnView) -> None:
+        """Look at the same lines after a turn above them has become longer."""
+        if view.virtual_region.bottom > self.scroll_y or self.follows or self._settling:
+            return
+        stays = next((below for below in self.views if below.virtual_region.bottom > self.scroll_y), None)
+        if stays is not None:
+            self._settling = True
+            self.call_after_refresh(self._keep_place, stays, stays.virtual_region.y)
+
+    def _tell_when_quiet(self) -> None:
+        """Tell which of the mounted turns are to be looked up, when nothing was mounted for a moment."""
+        if self._quiet is not None:
+            self._quiet.stop()
+        self._quiet = self.set_timer(QUIET_S, self._tell_unchecked)
+
+    def _tell_unchecked(self) -> None:
+        self.post_message(self.Unchecked([view.shown for view in reversed(self.views) if view.shown.unchecked]))
 
     async def add(self, entry: Widget) -> None:
         """Add something else at the end: a card, a notice."""
@@ -189,6 +234,7 @@ Earlier questions appear when the top is reached.
             await self.remove_children(far)
             self._settling = True
             self.call_after_refresh(self._keep_place, stays, before)
+        self._tell_when_quiet()
 
     def _keep_place(self, stays: TurnView, before: int) -> None:
         """Look at the same lines as before some were put or taken away above them."""
@@ -214,12 +260,13 @@ Earlier questions appear when the top is reached.
     def _entries(self) -> list[Widget]:
         return [child for child in self.children if child not in (self._greeting, self._above, self._below)]
 
-    async def _remount(self, first: int, last: int) -> None:
+    async def _remount_end(self) -> None:
         async with self._moving:
-            self._first, self._last = first, last
+            self._first, self._last = max(0, len(self._turns) - FIRST_MOUNTED), len(self._turns)
             await self.remove_children(self._entries())
-            await self.mount(*map(TurnView, self._turns[first:last]), before=self._below)
+            await self.mount(*map(TurnView, self._turns[self._first :]), before=self._below)
             self._count_rest()
+        self._tell_when_quiet()
 
     def _count_rest(self) -> None:
         before, after = self._first, len(self._turns) - self._last

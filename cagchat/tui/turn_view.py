@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Collapsible, Static
 
+from cagchat.quotes.check import UNVERIFIED
 from cagchat.tui.answer_text import AnswerText
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.figure_lines import FigureLines
@@ -18,6 +21,8 @@ from cagchat.tui.quote_line import QuoteLine
 from cagchat.tui.shown import Shown, clean
 
 LINKS = "[@click=want('again')]again[/]  [@click=want('edit')]edit[/]  [@click=want('copy')]copy[/]"
+
+ALARM = re.compile(UNVERIFIED.replace(" ", r"\s"))  # in rows
 
 Wish = Literal["again", "edit", "copy"]
 
@@ -47,6 +52,16 @@ class TurnActions(Static):
         self.post_message(self.Wanted(what))
 
 
+class ProofLine(FigureLines):
+    """Shows a proof; that nothing is verified stands out."""
+
+    def content(self) -> Content:
+        """Return the rows at the present width."""
+        rows = super().content()
+        found = ALARM.search(rows.plain)
+        return rows.stylize("$text-warning", found.start(), found.end()) if found else rows
+
+
 class TurnView(Vertical, can_focus=True):
     """Shows a turn, and streams an answer into itself while it is being made."""
 
@@ -54,7 +69,7 @@ class TurnView(Vertical, can_focus=True):
 ## A question and its answer
 
 The line below an answer is its **proof**: how much of the book came from the cache and how much went through the model,
-counted by the engine.
+counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, `✘` does not.
 """
 
     DEFAULT_CSS = """
@@ -102,7 +117,7 @@ counted by the engine.
         if self.shown.remark:
             yield Static(self.shown.remark, classes="remark", markup=False)
         if self.shown.proof:
-            yield FigureLines(self.shown.proof, classes="proof")
+            yield self._proof_line()
         yield from self._quote_lines()
         if self.shown.proof or self.shown.remark:
             yield TurnActions()
@@ -140,8 +155,15 @@ counted by the engine.
         if shown.remark and not card:
             below.append(Static(shown.remark, classes="remark", markup=False))
         if shown.proof:
-            below.append(FigureLines(shown.proof, classes="proof"))
+            below.append(self._proof_line())
         await self.mount(*below, *self._quote_lines(), TurnActions())
+
+    async def show_quotes(self, shown: Shown) -> None:
+        """Show a recorded turn's quotes, which were looked up meanwhile."""
+        self.shown = shown
+        for line in self.query(".proof").results(FigureLines):
+            line.text = shown.proof
+            await self.mount(*self._quote_lines(), after=line)
 
     def on_turn_actions_wanted(self, message: TurnActions.Wanted) -> None:
         """Say for which turn it is."""
@@ -165,6 +187,9 @@ counted by the engine.
         folded = self.query_one(Collapsible)
         if self._thoughts and not folded.collapsed:
             self.query_one(".thinking", Static).update("".join(self._thoughts))
+
+    def _proof_line(self) -> ProofLine:
+        return ProofLine(self.shown.proof, classes="proof")
 
     def _quote_lines(self) -> Iterator[QuoteLine]:
         if self.shown.quotes is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -27,21 +28,21 @@ def checked(answer: str) -> Checks:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ("", "no quotes"),
-        ("Nothing is quoted.", "no quotes"),
+        ("", "no quote to check"),
+        ("Nothing is quoted.", "no quote to check"),
         (FOUND, "1 quote: found in the book"),
-        (NEAR, "1 quote: nearly found in the book"),
-        (ABSENT, "1 quote: not in the book"),
+        (NEAR, "1 quote: nearly found in the book, no verified evidence"),
+        (ABSENT, "1 quote: not in the book, no verified evidence"),
         (f"{FOUND} {NEAR}", "2 quotes: 1 found in the book, 1 nearly"),
         (f"{FOUND} {FOUND}", "2 quotes: all found in the book"),
-        (f"{ABSENT} {ABSENT}", "2 quotes: none found in the book"),
-        (f"{ABSENT} {NEAR}", "2 quotes: none found in the book, 1 nearly, 1 not"),
+        (f"{ABSENT} {ABSENT}", "2 quotes: none found in the book, no verified evidence"),
+        (f"{ABSENT} {NEAR}", "2 quotes: none found in the book, 1 nearly, 1 not, no verified evidence"),
         (f"{FOUND} {ABSENT}", "2 quotes: 1 found in the book, 1 not"),
         (f"{FOUND} {NEAR} {ABSENT}", "3 quotes: 1 found in the book, 1 nearly, 1 not"),
     ],
 )
 def test_a_sentence_counts_the_quotes(answer: str, sentence: str) -> None:
-    """Found, nearly, not: in one line."""
+    """Found, nearly, not, and whether anything is verified: in one line."""
     assert str(checked(answer)) == sentence
 
 
@@ -84,6 +85,31 @@ def test_the_book_is_read_once_and_only_for_quotes() -> None:
     assert made == []
     checker.check(FOUND)
     checker.check(NEAR)
+    assert len(made) == 1
+
+
+def test_the_book_is_read_once_by_two_threads() -> None:
+    """A look-up that comes while the index is being made waits for it and makes no second one."""
+    begun, go_on = threading.Event(), threading.Event()
+    made = []
+
+    def make(book: Document) -> BookIndex:
+        made.append(book)
+        begun.set()
+        assert go_on.wait(30)
+        return BookIndex(book)
+
+    checker = QuoteChecker(document(BOOK), make_index=make)
+    preparing = threading.Thread(target=checker.prepare)
+    preparing.start()
+    assert begun.wait(30)
+    found = []
+    checking = threading.Thread(target=lambda: found.append(checker.check(FOUND)))
+    checking.start()
+    go_on.set()
+    preparing.join(30)
+    checking.join(30)
+    assert [checks.count("verified") for checks in found] == [1]
     assert len(made) == 1
 
 

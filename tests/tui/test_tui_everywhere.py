@@ -77,6 +77,20 @@ async def renaming(pilot: Pilot[None]) -> None:
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, AskText), "a dialog")
 
 
+async def picking_a_chapter(pilot: Pilot[None]) -> None:
+    """Show the chapters that a question can be about."""
+    await ask(pilot, LONG)
+    await pilot.press("alt+s")
+    await wait_until(pilot, shows(pilot, "0 %  CHAPTER 1"), "the chapters")
+
+
+async def picking_a_name(pilot: Pilot[None]) -> None:
+    """Show the names that a question can be about."""
+    await ask(pilot, LONG)
+    await pilot.press("alt+w")
+    await wait_until(pilot, shows(pilot, "Perrin"), "the names")
+
+
 async def deleting(pilot: Pilot[None]) -> None:
     """Show the question before a chat is deleted."""
     await ask(pilot, LONG)
@@ -144,23 +158,9 @@ async def helped(pilot: Pilot[None]) -> None:
     await wait_until(pilot, shows(pilot, "The question"), "help")
 
 
-SCENES = [
-    empty,
-    answered,
-    chats,
-    book,
-    contents,
-    finding,
-    renaming,
-    deleting,
-    limiting,
-    pricing,
-    limited,
-    library,
-    opening,
-    carded,
-    helped,
-]
+CHAT = [empty, answered, chats, book, contents, finding, renaming, deleting, picking_a_chapter, picking_a_name]
+LIMITS = [limiting, pricing, limited]
+SCENES = [*CHAT, *LIMITS, library, opening, carded, helped]
 every_scene = pytest.mark.parametrize("scene", [pytest.param(scene, id=scene.__name__) for scene in SCENES])
 
 

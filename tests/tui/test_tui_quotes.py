@@ -16,7 +16,8 @@ from cagchat.tui.book_text import BookText
 from cagchat.tui.quote_line import QuoteLine
 from cagchat.tui.reader import ReaderPane
 from cagchat.wording import Extras
-from tests.tui.pilot import Desktop, ask, chat_of, idle, run, text_of, wait_until
+from tests.reading_cases import chapters
+from tests.tui.pilot import Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
 
 SENTENCE = "Old Perrin kept the ledger of the harbour under a loose board in his kitchen"
 SCRIPT = FakeScript(answers={"ledger": f"It says “{SENTENCE}”, and “the moon was made of old green cheese”."})
@@ -75,6 +76,23 @@ def test_a_key_shows_the_next_quote(tmp_path: Path) -> None:
         await idle(pilot, chat)
 
     run(quoting(tmp_path), drive)
+
+
+def test_the_book_shows_the_passage_whatever_else_moves(tmp_path: Path) -> None:
+    """Opened by a quote while the chats fold away and the transcript scrolls, the book shows what is around it."""
+    desktop = Desktop(tmp_path, FakeBackend(SCRIPT), text=f"{chapters(9)}{SENTENCE}s.\n\n{chapters(9)}")
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, QUESTION)
+        chat = await ask(pilot, QUESTION)
+        await pilot.press("ctrl+t", "f10")
+        await wait_until(pilot, lambda: bool(chat.query(ReaderPane)) and lit(pilot) == SENTENCE, "a passage")
+        text = chat.query_one(BookText)
+        await wait_until(pilot, lambda: text.shows(*text.lit), "the passage in view")
+        assert text.on_screen()[0] < text.lit[0]
+        await wait_until(pilot, shows(pilot, "under a loose board"), "its words")
+
+    run(desktop, drive, size=(120, 26))
 
 
 def test_passages_beside_a_question_are_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
+from cagchat.quotes.check import Checks
 from cagchat.tui.shown import Shown
 from cagchat.tui.transcript import MOUNTED, STEP, Transcript
 from tests.tui.pilot import NARROW, wait_until
@@ -113,5 +114,31 @@ def test_cutting_takes_away_what_follows() -> None:
         await transcript.cut(2)
         await transcript.to_end()
         assert numbers(transcript) == [1]
+
+    run(drive)
+
+
+def test_another_chat_of_the_same_length_takes_the_place_of_one() -> None:
+    """What is shown are the turns of the chat that is open, not those of one with as many."""
+
+    async def drive(pilot: Pilot[None], transcript: Transcript) -> None:
+        await transcript.show([Shown(1, "Who is Ines?", "A stranger.")])
+        await transcript.show([Shown(1, "Who is Perrin?", "The keeper of the ledger.")])
+        assert [view.shown.question for view in transcript.views] == ["Who is Perrin?"]
+
+    run(drive)
+
+
+def test_turns_that_were_looked_up_keep_their_quotes() -> None:
+    """A turn that is unmounted and mounted again shows what was found; those that were never shown are unchecked."""
+
+    async def drive(pilot: Pilot[None], transcript: Transcript) -> None:
+        await pilot.pause()
+        for view in transcript.views:
+            await transcript.show_quotes(view.shown, Checks())
+        assert not any(view.shown.unchecked for view in transcript.views)
+        await transcript.show(list(transcript.turns))
+        assert all(view.shown.proof.endswith(", no quote to check") for view in transcript.views)
+        assert transcript.turns[0].unchecked
 
     run(drive)
