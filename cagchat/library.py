@@ -447,7 +447,8 @@ class Library:
             if sentence:
                 yield Notice(sentence)
                 return (yield from self._read_with_engine(choice, choice.folder.manifest(), tokens, settings))
-            died.hint = f"Run the same command again: it goes on at token {choice.folder.manifest().position:,}."
+            if self._reader is not None:  # else it died while it loaded the model, and the reason has a hint of its own
+                died.hint = f"Run the same command again: it goes on at token {choice.folder.manifest().position:,}."
             raise
         except BaseException:
             engine.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.torture.trial import Part, Terms
 
-MODULES = ("kills", "damage", "storage", "privacy", "soak")
+MODULES = ("kills", "damage", "storage", "sharing", "engine", "hostile", "privacy", "soak")
 
 
 def parts() -> dict[str, Part]:

@@ -125,7 +125,6 @@ CONTRADICTIONS: tuple[tuple[Architecture, str, int], ...] = (
     ("qwen35", "rope.dimension_count", 31),
     ("qwen3", "block_count", 513),
     ("qwen3", "attention.head_count_kv", (1 << 29) + 1),
-    ("qwen35", "rope.dimension_count", 0),
     ("gemma3", "attention.sliding_window", (1 << 31) - 1),
 )
 
