@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 from engine import Clock
@@ -50,8 +49,7 @@ def shelve(states: States, sessions: Sessions, like: Manifest, clock: Clock) -> 
         folder = states.folder(book.title, book.title)
         manifest = invented(book, like)
         write(folder, manifest)
-        folder.touch()
-        os.utime(folder.path / "used", (clock(), clock()))
+        folder.touch(clock())
         if book.question:
             sessions.create(
                 book_digest=manifest.book.digest,
@@ -67,7 +65,7 @@ def invented(book: Invented, like: Manifest) -> Manifest:
     assert like.state is not None
     position = round(book.tokens * book.share)
     blob = replace(like.state.blob, n_tokens=position, size_bytes=position * book.token_bytes)
-    file = StateFile("state-1.bin", blob)
+    file = StateFile(f"{'state' if book.share == 1 else 'checkpoint'}-{position}.bin", blob)
     name = "-".join(book.title.lower().replace(",", "").replace("'", "").split())
     return replace(
         like,

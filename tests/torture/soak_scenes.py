@@ -230,7 +230,11 @@ def reloaded(stay: Stay) -> None:
 
 
 def kept(stay: Stay) -> None:
-    """A chat of an earlier round, whose second question is asked again."""
+    """A chat of an earlier round, whose second question is asked again.
+
+    Its first turn is read back in one batch then, not token by token as when it was answered. That rounds differently,
+    so the answers that must be equal are those after it was read back.
+    """
     session = kept_session(stay)
     if session is None:
         chat = stay.chat()
@@ -239,7 +243,7 @@ def kept(stay: Stay) -> None:
         assert chat.conversation.session is not None, "it was asked"
         stay.sessions.rename(chat.conversation.session.id, kept_title(stay))
         return
-    stay.edit("kept, second", stay.chat(session), 2, "Did she keep it?")
+    stay.edit("kept, second after reading back", stay.chat(session), 2, "Did she keep it?")
 
 
 def crowded(stay: Stay) -> None:
