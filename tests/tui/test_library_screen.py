@@ -25,6 +25,7 @@ from cagchat.hardware.gpu import Gpu, NoGpu
 from cagchat.hardware.memory import Ram
 from cagchat.plan.planner import Planner
 from cagchat.sessions.session import Session
+from cagchat.states.manifest import StateFile
 from cagchat.states.store import StateFolder, States
 from cagchat.tui.book_table import BookTable, Filter
 from cagchat.tui.found import Fact, look_around
@@ -81,7 +82,7 @@ def shelf_of_four(home: Path) -> dict[str, StateFolder]:
     partly = found["Lanterns"].manifest()
     assert partly.state is not None
     blob = replace(partly.state.blob, n_tokens=round(0.41 * partly.n_tokens))
-    checkpoint = replace(partly.state, blob=blob)
+    checkpoint = StateFile(f"checkpoint-{blob.n_tokens}.bin", blob)
     found["Lanterns"].write_manifest(replace(partly, state=None, checkpoint=checkpoint))
     old = found["The Ledger"].manifest()
     found["The Ledger"].write_manifest(replace(old, key=replace(old.key, prompt_version=0)))
