@@ -99,8 +99,11 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         self.write(text)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Leave Enter to its binding: one with priority would overtake letters that are still on their way here."""
-        if event.key == "enter":
+        """Leave Enter to its binding: one with priority would overtake letters that are still on their way here.
+
+        And leave letters with Alt to theirs: terminals send them as letters, which would be written.
+        """
+        if event.key == "enter" or event.key.startswith("alt+"):
             event.prevent_default()
 
     def action_send(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -58,6 +59,19 @@ def test_a_chapter_is_chosen_and_fills_the_prompt(tmp_path: Path, key: str, word
         assert chat.focused is chat.prompt
         assert not chat.busy
         assert not chat.transcript.turns
+
+    run(desktop(tmp_path), drive)
+
+
+def test_a_letter_with_alt_is_not_written(tmp_path: Path) -> None:
+    """A terminal sends Alt and a letter as that letter: the dialog opens, and the prompt stays as it was."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        pilot.app.post_message(events.Key("alt+s", "s"))
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, PickChapter), "a dialog")
+        await pilot.press("escape")
+        assert chat.prompt.text == ""
 
     run(desktop(tmp_path), drive)
 
