@@ -14,6 +14,7 @@ from cagchat.errors import StateDamaged
 from cagchat.limits.limit import Limit
 from cagchat.opened import OpenBook
 from cagchat.quotes.check import UNVERIFIED, Checks, QuoteChecker
+from cagchat.sessions import seals
 from cagchat.sessions.session import Session
 from cagchat.tui.figure_lines import FigureLines
 from cagchat.tui.quote_line import QuoteLine
@@ -78,6 +79,7 @@ def asked(desktop: Desktop, *questions: str) -> Session:
 def lengthened(desktop: Desktop, count: int) -> None:
     """Make one recorded turn into so many, each with another answer that quotes."""
     with sqlite3.connect(desktop.sessions.path) as database:
+        seals.teach(database)
         columns = [row[1] for row in database.execute("PRAGMA table_info(turns)") if row[1] not in ("row", "number")]
         names = ", ".join(columns)
         made = ", ".join("i || ': ' || answer" if name == "answer" else name for name in columns)
