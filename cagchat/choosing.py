@@ -39,7 +39,7 @@ def run_from(option: Option, backend: Backend) -> Run:
     stretched = way.yarn_factor > 1
     rope = RopeSettings(way.yarn_factor, way.card.native) if stretched else RopeSettings()
     model = backend.facts(way.card.path)
-    return Run(model, way.kv_type, rope, way.batch, way.gpu_layers, way.experts_in_ram)
+    return Run(model, way.kv_type, rope, way.batch, way.gpu_layers, way.experts_in_ram, way.flash_attention)
 
 
 def too_long(title: str, plan: Plan, settings: Settings, better: str) -> BookTooLong:

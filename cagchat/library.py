@@ -248,7 +248,7 @@ class Library:
             token_ids=digest_of(tokens),
             n_tokens=len(tokens),
             kv_type=run.kv_type,
-            flash_attention=True,
+            flash_attention=run.flash_attention,
             yarn_factor=run.rope.yarn_factor,
             yarn_original_context=run.rope.yarn_original_context,
             rotated_kv=rotated(run.kv_type),

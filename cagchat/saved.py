@@ -11,7 +11,7 @@ from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import KvType, RopeSettings
 from cagchat.errors import ModelError, StateDamaged
 from cagchat.models.facts import ModelFacts
-from cagchat.plan.run import DEFAULT_BATCH, Run
+from cagchat.plan.run import DEFAULT_BATCH, PLAIN_BATCH, Run
 from cagchat.settings import Settings
 from cagchat.states.manifest import Manifest
 from cagchat.states.store import StateFolder, States, slug
@@ -68,7 +68,7 @@ def run_of(manifest: Manifest, model: ModelFacts) -> Run:
     """Return how a book was read."""
     key = manifest.key
     rope = RopeSettings(key.yarn_factor, key.yarn_original_context)
-    return Run(model, cast(KvType, key.kv_type), rope)
+    return Run(model, cast(KvType, key.kv_type), rope, flash_attention=key.flash_attention)
 
 
 def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run:
@@ -79,7 +79,7 @@ def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run
     if backend.offloads(settings):
         from cagchat.plan.choose import choose, wish_of  # 30 ms of planning
 
-        wish = replace(wish_of(settings), kv_type=run.kv_type)
+        wish = replace(wish_of(settings), kv_type=run.kv_type, flash_attention=run.flash_attention)
         machine = replace(backend.machine(settings), disk_bytes=0)  # the disk holds the state already
         plan = choose(backend.cards(settings, run.model.path), lambda _: n_tokens, wish, machine)
         if option := plan.chosen or plan.farthest:
@@ -87,7 +87,7 @@ def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run
             return replace(run, batch=way.batch, gpu_layers=way.gpu_layers, experts_in_ram=way.experts_in_ram)
     return replace(
         run,
-        batch=settings.batch or DEFAULT_BATCH,
+        batch=settings.batch or (DEFAULT_BATCH if run.flash_attention else PLAIN_BATCH),
         gpu_layers=settings.gpu_layers,
         experts_in_ram=max(0, settings.experts_in_ram),
     )

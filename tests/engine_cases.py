@@ -30,15 +30,21 @@ class Case:
     model: str
     kv_type: KvType = "f16"
     memory: Memory = "attention"
+    flash_attention: bool = True
 
     def __str__(self) -> str:
-        return f"{self.model}-{self.memory if self.model == 'fake' else self.kv_type}"
+        name = f"{self.model}-{self.memory if self.model == 'fake' else self.kv_type}"
+        return name if self.flash_attention else f"{name}-plain"
 
 
 CASES = (
     Case("fake", memory="attention"),
     Case("fake", memory="hybrid"),
     *(Case(model, kv, MEMORY[model]) for model in ("smollm2", *TINY) for kv in KV_TYPES),
+    *(
+        Case(model, "f16", MEMORY[model], flash_attention=False)
+        for model in ("smollm2", "qwen3", "qwen35", "qwen35moe")
+    ),
 )
 
 
@@ -71,6 +77,7 @@ def engine_settings(case: Case, folder: Path, n_context: int = 2048) -> EngineSe
         n_batch=128,
         n_sequences=4,
         kv_type=case.kv_type,
+        flash_attention=case.flash_attention,
         threads=1,
         fast_kernels=False,
     )

@@ -19,7 +19,7 @@ from cagchat.library import Options
 from cagchat.models.facts import ModelFacts
 from cagchat.plan.card import Card
 from cagchat.plan.choose import Machine, choose, wish_of
-from cagchat.plan.run import Run
+from cagchat.plan.run import PLAIN_BATCH, Run
 from cagchat.prompt import Prefix
 from cagchat.saved import saved
 from cagchat.settings import Settings
@@ -55,10 +55,10 @@ class Scripted(FakeBackend):
         return super().facts(model)
 
 
-def read(home: Path, book: Path, settings: Settings = SETTINGS, options: Options | None = None) -> None:
+def read(home: Path, book: Path, settings: Settings = SETTINGS, options: Options | None = None) -> StateFolder:
     """Read a book with these settings and keep its state."""
-    with opening(library_of(home, FakeBackend(FakeScript(memory="attention")), settings), book, options):
-        pass
+    with opening(library_of(home, FakeBackend(FakeScript(memory="attention")), settings), book, options) as opened:
+        return opened.folder
 
 
 def found_state(
@@ -195,7 +195,7 @@ def test_without_a_gpu_nothing_is_planned(tmp_path: Path, book: Path) -> None:
     read(tmp_path, book)
     backend = Scripted(machine=cpu(1))
     run = reopened(tmp_path, book, replace(SETTINGS, batch=0, experts_in_ram=-1), backend)
-    assert (run.batch, run.gpu_layers, run.experts_in_ram) == (512, -1, 0)
+    assert (run.flash_attention, run.batch, run.gpu_layers, run.experts_in_ram) == (False, PLAIN_BATCH, -1, 0)
     assert reopened(tmp_path, book, replace(SETTINGS, batch=96), backend).batch == 96
     assert backend.plans == 0
 
@@ -214,11 +214,22 @@ def test_on_a_gpu_the_weights_are_placed_anew(tmp_path: Path, book: Path) -> Non
 
 
 def test_placing_keeps_what_the_bytes_mean(tmp_path: Path, book: Path) -> None:
-    """Whatever the plan would choose, KV type and YaRN are the state's, even where nothing fits any more."""
+    """Whatever the plan would choose, KV type, attention and YaRN are the state's, even where nothing fits any more."""
     read(tmp_path, book, replace(SETTINGS, kv_type="q8_0"))
     for machine in (gpu(PLENTY), gpu(1000)):
         run = reopened(tmp_path, book, backend=Scripted((card(path=Path("fake.gguf")),), machine))
-        assert (run.kv_type, run.rope) == ("q8_0", RopeSettings())
+        assert (run.kv_type, run.flash_attention, run.rope) == ("q8_0", True, RopeSettings())
+
+
+@pytest.mark.parametrize("flash_attention", [False, True])
+def test_placing_keeps_the_attention_that_a_state_is_of(tmp_path: Path, book: Path, flash_attention: bool) -> None:
+    """A state without flash attention is opened without it on a GPU too, one with it on a processor that has room."""
+    folder = read(tmp_path, book)
+    manifest = folder.manifest()
+    folder.write_manifest(replace(manifest, key=replace(manifest.key, flash_attention=flash_attention)))
+    for machine in (gpu(PLENTY), gpu(1000), cpu(PLENTY)):
+        run = reopened(tmp_path, book, backend=Scripted((card(path=Path("fake.gguf")),), machine))
+        assert run.flash_attention is flash_attention
 
 
 # -- what is read now --------------------------------------------------------------------------------------------------

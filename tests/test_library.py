@@ -315,7 +315,7 @@ def other_value(value: Any) -> Any:
 
 
 # What a book is opened with is what it was read with, unless the settings say something else.
-TAKEN_OVER = {"kv_type", "yarn_factor", "yarn_original_context"}
+TAKEN_OVER = {"kv_type", "flash_attention", "yarn_factor", "yarn_original_context"}
 # What the file of the tokens is compared with: a difference there is damage.
 OF_THE_FILE = {"token_ids", "n_tokens"}
 

@@ -100,6 +100,7 @@ def longest(card: Card, depths: Sequence[int], settings: Settings, machine: Mach
                 n_context=way.n_context,
                 n_batch=way.batch,
                 kv_type=way.kv_type,
+                flash_attention=way.flash_attention,
                 rope=RopeSettings(way.yarn_factor, card.native) if way.yarn_factor > 1 else RopeSettings(),
                 threads=settings.threads,
                 gpu_layers=way.gpu_layers,

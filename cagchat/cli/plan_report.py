@@ -108,6 +108,8 @@ def way_words(option: Option) -> str:
     parts = [way.card.label, f"KV {way.kv_type}", f"context {way.n_context:,}"]
     if way.yarn_factor > 1:
         parts[-1] += f" (YaRN x{way.yarn_factor:g})"
+    if not way.flash_attention:
+        parts.append("plain attention")
     parts.append(f"batches of {way.batch}")
     if way.experts_in_ram:
         parts.append(f"the experts of {way.experts_in_ram} layers in RAM")
@@ -208,6 +210,7 @@ def option_json(report: Report, option: Option) -> dict[str, object]:
         "n_tokens": option.n_tokens,
         "exact": tally.exact,
         "kv_type": way.kv_type,
+        "flash_attention": way.flash_attention,
         "n_context": way.n_context,
         "yarn_factor": way.yarn_factor,
         "batch": way.batch,

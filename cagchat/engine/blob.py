@@ -2,12 +2,14 @@
 
 llama.cpp accepts absurd positions silently and stops at the first structural surprise only after it has begun to write
 into the cache, so every count, type, row size and position is checked here. Layout (llama-kv-cache.cpp and
-llama-memory-recurrent.cpp of the pinned build, flash attention on, one stream):
+llama-memory-recurrent.cpp of the pinned build, one stream):
 
     u32 magic, i32 sequence, then one or two parts
     KV part:         u32 streams (1), u32 cells, per cell (i32 position, u32 n_seq (1), [12 bytes for M-RoPE],
                      i32 sequence), u32 v_transposed (0), u32 layers, per layer (i32 type, u64 row bytes, rows of K),
                      per layer the same of V
+    without flash attention: u32 v_transposed (1), and per layer V as (i32 type, u32 element bytes, u32 elements a cell,
+                     one row of all cells for each element)
     recurrent part:  u32 cells (1), per cell (i32 position, u32 n_seq (0)), u32 s_transposed (0), u32 layers,
                      per recurrent layer (i32 type, u64 row bytes, rows of R), then the same of S
 """
@@ -23,6 +25,7 @@ from cagchat.errors import StateDamaged
 
 MAGIC = 0xAF143CD8
 GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
+ELEMENT_BYTES = {GGML_TYPES["f32"]: 4, GGML_TYPES["f16"]: 2}  # the types that can be transposed
 MAX_ROW_BYTES = 1 << 24
 MAX_LAYERS = 1024
 MAX_CELLS = 1 << 24
@@ -44,10 +47,13 @@ BOUNDARY_PARTS: dict[Memory, tuple[PartKind, ...]] = {
 }
 
 
-def parse(view: memoryview, kinds: tuple[PartKind, ...], *, extended_cells: bool) -> tuple[Part, ...]:
+def parse(
+    view: memoryview, kinds: tuple[PartKind, ...], *, extended_cells: bool, flash_attention: bool = True
+) -> tuple[Part, ...]:
     """Return the parts of a state and check that they tile it to the last byte.
 
-    `extended_cells` tells whether cells carry the 12 bytes of a two-dimensional position (M-RoPE models).
+    `extended_cells` tells whether cells carry the 12 bytes of a two-dimensional position (M-RoPE models),
+    `flash_attention` whether the state must be of an engine with it; the layers of a part read the same either way.
     Raises `StateDamaged` naming the first thing that is wrong.
     """
     reader = _Reader(view)
@@ -58,7 +64,7 @@ def parse(view: memoryview, kinds: tuple[PartKind, ...], *, extended_cells: bool
         raise _bad(f"it is of sequence {sequence}")
     parts = []
     for kind in kinds:
-        parts.append(_kv(reader, sequence, extended_cells) if kind == "kv" else _recurrent(reader))
+        parts.append(_kv(reader, sequence, extended_cells, flash_attention) if kind == "kv" else _recurrent(reader))
     if reader.offset != len(view):
         raise _bad(f"its parts end at byte {reader.offset:,} of {len(view):,}")
     return tuple(parts)
@@ -79,7 +85,7 @@ def check_complete(parts: tuple[Part, ...]) -> None:
             raise _bad(f"its first position is {part.first_position}, not 0")
 
 
-def _kv(reader: _Reader, sequence: int, extended_cells: bool) -> Part:
+def _kv(reader: _Reader, sequence: int, extended_cells: bool, flash_attention: bool) -> Part:
     if (streams := reader.u32("stream count")) != 1:
         raise _bad(f"it has {streams} streams, not 1")
     cells = reader.u32("cell count")
@@ -88,13 +94,17 @@ def _kv(reader: _Reader, sequence: int, extended_cells: bool) -> Part:
     if cells > MAX_CELLS:
         raise _bad(f"it claims {cells:,} cells")
     first, last = _positions(reader, cells, sequence, extended_cells)
-    if reader.u32("V layout"):
-        raise _bad("its V rows are transposed, so it was made without flash attention")
+    transposed = reader.u32("V layout")
+    if transposed > 1:
+        raise _bad(f"its V layout is {transposed}")
+    if transposed == flash_attention:
+        raise _bad(f"it was made {'without' if transposed else 'with'} flash attention")
     n_layers = reader.u32("layer count")
     if not 1 <= n_layers <= MAX_LAYERS:
         raise _bad(f"it claims {n_layers:,} layers")
-    rows = tuple(reader.rows(cells) for _ in range(2 * n_layers))
-    return Part("kv", cells, first, last, rows)
+    rows = [reader.rows(cells) for _ in range(n_layers)]
+    rows += [reader.columns(cells) if transposed else reader.rows(cells) for _ in range(n_layers)]
+    return Part("kv", cells, first, last, tuple(rows))
 
 
 def _positions(reader: _Reader, cells: int, sequence: int, extended_cells: bool) -> tuple[int, int]:
@@ -164,6 +174,16 @@ class _Reader:
             raise _bad(f"a row claims {row_bytes:,} bytes")
         self.take(row_bytes * cells, "rows")
         return kind, row_bytes
+
+    def columns(self, cells: int) -> tuple[int, int]:
+        """Skip one layer's transposed rows and return (type, bytes a cell)."""
+        kind, element_bytes, elements = struct.unpack("<iII", self.take(12, "column header"))
+        if ELEMENT_BYTES.get(kind) != element_bytes:
+            raise _bad(f"a column of type {kind} claims elements of {element_bytes:,} bytes")
+        if not 0 < elements * element_bytes <= MAX_ROW_BYTES:
+            raise _bad(f"a cell claims {elements:,} elements")
+        self.take(elements * element_bytes * cells, "columns")
+        return kind, elements * element_bytes
 
 
 def _bad(what: str) -> StateDamaged:

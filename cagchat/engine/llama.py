@@ -52,7 +52,7 @@ from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError
 
 WHOLE = 0
 PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what a cut cannot bring back (recurrent state, window)
-FLASH_ATTENTION_ON = 1
+FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
 PENALTY_WINDOW = 256  # tokens of the answer that repetition penalties look back on
 # Return values of llama_decode: no free cell is left and the cache is unchanged; the abort callback said so.
 NO_SLOT, ABORTED = 1, 2
@@ -490,7 +490,12 @@ class LlamaEngine:
 
     def _parse(self, view: memoryview, what: int) -> tuple[Part, ...]:
         table = blobs.FULL_PARTS if what == WHOLE else blobs.BOUNDARY_PARTS
-        parts = blobs.parse(view, table[self._info.memory], extended_cells=self._extended_cells)
+        parts = blobs.parse(
+            view,
+            table[self._info.memory],
+            extended_cells=self._extended_cells,
+            flash_attention=self._settings.flash_attention,
+        )
         if what == WHOLE:
             blobs.check_complete(parts)
         return parts
@@ -529,7 +534,7 @@ class LlamaEngine:
         params.n_seq_max = settings.n_sequences + self._fillers()
         params.n_outputs_max = params.n_seq_max  # no batch asks for more logits: room for one row, not for all tokens
         params.n_threads = params.n_threads_batch = settings.threads or default_threads()
-        params.flash_attn_type = FLASH_ATTENTION_ON  # quantised V needs it, and V rows stay cell by cell
+        params.flash_attn_type = FLASH_ATTENTION_ON if settings.flash_attention else FLASH_ATTENTION_OFF
         params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
         params.kv_unified = True  # sequences share cells: a fork of the book costs no copy
         params.type_k = params.type_v = blobs.GGML_TYPES[settings.kv_type]
@@ -557,10 +562,11 @@ class LlamaEngine:
         return 1 if self._memory_kind() == "attention" else 0
 
     def _attention_work(self) -> Work | None:
-        """Return what padding is decided by; None where short batches have no slow path (GPU, quantised K and V)."""
+        """Return what padding is decided by; None where fillers make nothing faster."""
         ll, model = self._ll, self._model
         on_gpu = ll.llama_supports_gpu_offload() and self._settings.gpu_layers != 0
-        if on_gpu or self._settings.kv_type != "f16" or not self._fillers():
+        plain = self._settings.kv_type != "f16" or not self._settings.flash_attention
+        if on_gpu or plain or not self._fillers():
             return None
         elements = ll.llama_model_n_layer(model) * ll.llama_model_n_embd(model)
         return Work(elements_per_position=elements, parameters=ll.llama_model_n_params(model))

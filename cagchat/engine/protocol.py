@@ -43,7 +43,8 @@ class EngineSettings:
     `fast_kernels` lets llama.cpp repack weights for this processor (AMX, ARM dot products); on some machines that path
     crashes, see `engine.fastpath`. `threads` 0 means one less than there are cores. `mark_budget_bytes` bounds the
     memory that snapshots for rewinds may take. `gpu_layers` -1 puts all of them on the GPU; of the first
-    `experts_in_ram` layers the routed experts stay in RAM all the same.
+    `experts_in_ram` layers the routed experts stay in RAM all the same. Without `flash_attention` the scores of a batch
+    are written out and V is kept transposed: see `plan.attention`. Quantised K and V need it.
     """
 
     model: Path
@@ -51,6 +52,7 @@ class EngineSettings:
     n_batch: int = 512
     n_sequences: int = 2
     kv_type: KvType = "f16"
+    flash_attention: bool = True
     rope: RopeSettings = field(default_factory=RopeSettings)
     threads: int = 0
     gpu_layers: int = -1

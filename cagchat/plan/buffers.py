@@ -31,20 +31,31 @@ def compute_bytes(
     backend: Backend = "cpu",
     *,
     n_outputs: int = 0,
+    flash_attention: bool = True,
 ) -> int:
-    """Return the size of the compute buffer; `n_sequences` as in `EngineSettings`.
+    """Return the size of the compute buffer; `n_sequences` and `flash_attention` as in `EngineSettings`.
 
     `n_outputs` bounds how many tokens of a batch may have logits (llama.cpp's n_outputs_max); 0 means one a sequence,
     which is what the engine asks for.
     """
-    graph = worst_graph(shape, n_context, n_ubatch, n_sequences, kv_type, backend, n_outputs=n_outputs)
+    sizes = (shape, n_context, n_ubatch, n_sequences, kv_type, backend)
+    graph = worst_graph(*sizes, n_outputs=n_outputs, flash_attention=flash_attention)
     return graph.buffer_bytes(ALIGNMENT[backend])
 
 
 @lru_cache(maxsize=4096)
-def input_bytes(shape: ModelShape, n_context: int, n_ubatch: int, n_sequences: int, kv_type: KvType) -> int:
+def input_bytes(
+    shape: ModelShape,
+    n_context: int,
+    n_ubatch: int,
+    n_sequences: int,
+    kv_type: KvType,
+    *,
+    flash_attention: bool = True,
+) -> int:
     """Return what a GPU's batch holds in RAM as well: its inputs (the mask is the large one) and the embeddings."""
-    graph = worst_graph(shape, n_context, n_ubatch, n_sequences, kv_type, "cuda")
+    sizes = (shape, n_context, n_ubatch, n_sequences, kv_type)
+    graph = worst_graph(*sizes, "cuda", flash_attention=flash_attention)
     return sum(tensor.size_bytes for tensor in graph.inputs) + shape.n_embed * n_ubatch * F32
 
 
@@ -62,6 +73,7 @@ def worst_graph(
     backend: Backend,
     *,
     n_outputs: int = 0,
+    flash_attention: bool = True,
 ) -> Graph:
     """Return the graph that llama.cpp reserves for: a full batch from all sequences that sees a full cache."""
     sequences = engine_sequences(shape, n_sequences)
@@ -75,5 +87,6 @@ def worst_graph(
         n_window_cells=n_window_cells(shape, n_context, n_ubatch, sequences) if shape.slides else 0,
         rotated=quantised and shape.key_length % ROTATED_HEADS == 0,
         widened=quantised and backend == "cuda",
+        flash_attention=flash_attention,
     )
     return batch_graph(shape, batch)

@@ -8,7 +8,8 @@ The order in which ways to read are tried is the order of the answers they give,
 4. its experts in RAM: the same answers, several times slower
 5. the next model
 
-Within one such way the batch is as large as fits: it changes the speed, not the answers. The context is as long as the
+Within one such way plain attention is preferred to flash attention where it answers sooner (`plan.attention`), and the
+batch is as large as fits: both change the speed, not the answers. The context is as long as the
 book and the chat need and no longer, and YaRN is used only when that is more than the model was trained for.
 """
 
@@ -21,10 +22,11 @@ from math import ceil
 
 from cagchat.context import CONTEXT_STEP, LEAST_CHAT_TOKENS, context_for, excess
 from cagchat.engine.protocol import KvType
+from cagchat.plan.attention import plain_suits
 from cagchat.plan.buffers import Backend
 from cagchat.plan.card import Card
 from cagchat.plan.memory import Memory, Request, memory
-from cagchat.plan.run import DEFAULT_BATCH
+from cagchat.plan.run import DEFAULT_BATCH, PLAIN_BATCH
 from cagchat.plan.state_size import state_bytes
 from cagchat.proof import size
 from cagchat.settings import Settings
@@ -56,7 +58,10 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user fixed; None, 0 and -1 leave it to the plan as the settings of these names do."""
+    """What the user fixed; None, 0 and -1 leave it to the plan as the settings of these names do.
+
+    `flash_attention` is fixed by a saved state: it is of an engine with it or without.
+    """
 
     chat_tokens: int
     kv_type: KvType | None = None
@@ -64,6 +69,7 @@ class Wish:
     gpu_layers: int = -1
     experts_in_ram: int = -1
     yarn: bool = True
+    flash_attention: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Way:
     yarn_factor: float
     gpu_layers: int
     experts_in_ram: int
+    flash_attention: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +192,23 @@ def rungs(cards: Sequence[Card], wish: Wish, machine: Machine) -> Iterator[tuple
 
 
 def weighed(card: Card, kv_type: KvType, experts: bool, n_tokens: int, wish: Wish, machine: Machine) -> Option:
-    """Return one rung with the largest batch that fits, the smallest when none does."""
+    """Return one rung without flash attention if that suits and fits, else with the largest batch that fits.
+
+    The smallest when none does.
+    """
     in_ram = 1 if experts else max(0, wish.experts_in_ram)
     *larger, smallest = (wish.batch,) if wish.batch else BATCHES
 
-    def of_batch(batch: int) -> Option:
-        return sized(Way(card, kv_type, batch, 0, 1.0, wish.gpu_layers, in_ram), n_tokens, wish, machine)
+    def of_batch(batch: int, *, flash: bool = True) -> Option:
+        way = Way(card, kv_type, batch, 0, 1.0, wish.gpu_layers, in_ram, flash)
+        return sized(way, n_tokens, wish, machine)
 
+    on_gpu = machine.device_bytes > 0 and wish.gpu_layers != 0
+    fixed = wish.flash_attention
+    if fixed is False or (fixed is None and plain_suits(card.shape, kv_type, on_gpu=on_gpu)):
+        plain = of_batch(wish.batch or PLAIN_BATCH, flash=False)
+        if plain.fits or fixed is False:
+            return plain
     option = of_batch(smallest)
     if not option.fits:  # then larger ones do not either
         return option
@@ -268,6 +285,7 @@ def needed(way: Way, machine: Machine) -> Memory:
             n_context=way.n_context,
             n_ubatch=way.batch,
             kv_type=way.kv_type,
+            flash_attention=way.flash_attention,
             n_sequences=SEQUENCES,
             gpu_layers=way.gpu_layers if machine.device_bytes else 0,
             experts_in_ram=way.experts_in_ram,
@@ -336,7 +354,7 @@ def remarks(option: Option) -> tuple[str, ...]:
     if way.yarn_factor > 1:
         trained = f"{way.card.native:,}"
         found.append(f"YaRN x{way.yarn_factor:g}: book and chat need more than the {trained} tokens it was trained for")
-    if way.batch < DEFAULT_BATCH:
+    if way.flash_attention and way.batch < DEFAULT_BATCH:
         found.append(f"batches of {way.batch}: larger ones would not fit, or were not asked for")
     if way.experts_in_ram:
         found.append(f"the experts of {way.experts_in_ram} layers stay in RAM: the same answers, several times slower")

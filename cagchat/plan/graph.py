@@ -1,9 +1,10 @@
 """The tensors that one batch passes through, layer by layer, as llama.cpp builds its graph.
 
 Follows src/models/{llama,qwen3,gemma3,qwen35,qwen35moe,delta-net-base}.cpp and llama-graph.cpp of the pinned build with
-flash attention and fused delta nets on. Steps stand in the order in which llama.cpp computes them; views, which take no
-memory, are left out, as are weights and caches, which have buffers of their own. A step writes over what it reads only
-where it reads the tensor itself: one that was reshaped on the way keeps its place, as the addresses in real runs show.
+fused delta nets on, with and without flash attention. Steps stand in the order in which llama.cpp computes them; views,
+which take no memory, are left out, as are weights and caches, which have buffers of their own. A step writes over what
+it reads only where it reads the tensor itself: one that was reshaped on the way keeps its place, as the addresses in
+real runs show.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Batch:
     """How much one pass computes: `n_cells` of the cache that every token may see, `n_window_cells` where windowed.
 
     `rotated` is whether K and V are turned by a Hadamard matrix, as quantised ones are; `widened` whether attention
-    first expands a layer's K and V to f16, as it does with quantised ones on CUDA.
+    first expands a layer's K and V to f16, as it does with quantised ones on CUDA. Without `flash_attention` the scores
+    of all tokens for all cells are written out.
     """
 
     n_tokens: int
@@ -33,6 +35,7 @@ class Batch:
     n_window_cells: int
     rotated: bool
     widened: bool = False
+    flash_attention: bool = True
 
 
 def batch_graph(shape: ModelShape, batch: Batch) -> Graph:
@@ -87,9 +90,12 @@ class _Builder:
         """Add what else the layers of one cache share."""
         graph, batch = self.graph, self.batch
         value_rotation = graph.input(ROTATION * ROTATION * F32) if key_rotation else None
-        rows = (graph.input(batch.n_tokens * I64), graph.input(batch.n_tokens * I64))
+        key_rows = graph.input(batch.n_tokens * I64)
+        # V that is kept transposed is written element by element.
+        width = 1 if batch.flash_attention else max(self.shape.kv_heads) * self.shape.value_length
+        rows = (key_rows, graph.input(batch.n_tokens * width * I64))
         cells = batch.n_window_cells if windowed else batch.n_cells
-        mask = graph.input(cells * batch.n_tokens * F16)
+        mask = graph.input(cells * batch.n_tokens * (F16 if batch.flash_attention else F32))
         return _Cache(cells, mask, rows, key_rotation, value_rotation)
 
     def layer(self, stream: Tensor, layer: int) -> Tensor:
@@ -128,7 +134,7 @@ class _Builder:
         return self.graph.step(size_bytes, normed, over=(normed,))
 
     def attention(self, normed: Tensor, layer: int, kv_heads: int) -> Tensor:
-        """Add attention: queries, values and keys into the cache, flash attention over all cells, the way back."""
+        """Add attention: queries, values and keys into the cache, attention over all cells, the way back."""
         graph, shape, n_tokens = self.graph, self.shape, self.batch.n_tokens
         cache = self.caches[bool(shape.windowed) and shape.windowed[layer]]
         query_bytes = shape.n_heads * shape.key_length * n_tokens * F32
@@ -165,13 +171,19 @@ class _Builder:
             value, key = values(), keys()
         graph.store(key, cache.rows[0])
         graph.store(value, cache.rows[1])
-        out = graph.step(out_bytes + self.widened_bytes(layer, cache), query, cache.mask)
+        if self.batch.flash_attention:
+            out = graph.step(out_bytes + self.widened_bytes(layer, cache), query, cache.mask)
+        else:
+            scores = graph.step(shape.n_heads * cache.n_cells * n_tokens * F32, query)
+            scores = graph.step(scores.size_bytes, scores, cache.mask, over=(scores,))
+            out = graph.step(out_bytes, graph.step(out_bytes, scores))
         if cache.value_rotation:
             out = graph.step(out_bytes, cache.value_rotation, out)
         if both is not None:
             gate = graph.step(out_bytes, both)
             gate = graph.step(out_bytes, gate, over=(gate,))
-            out = graph.step(out_bytes, out, gate, over=(gate,))
+            # Flash attention's result was reshaped.
+            out = graph.step(out_bytes, out, gate, over=(gate,) if self.batch.flash_attention else (out, gate))
         return graph.step(self.width, out)
 
     def rotated(self, value: Tensor, rotation: Tensor | None) -> Tensor:

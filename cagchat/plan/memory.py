@@ -10,8 +10,9 @@ from operator import add
 from cagchat.engine.protocol import KvType
 from cagchat.models.gguf import TensorInfo
 from cagchat.models.shape import ModelShape
+from cagchat.plan.attention import work_bytes
 from cagchat.plan.buffers import Backend, compute_bytes, input_bytes, output_bytes
-from cagchat.plan.caches import kv_bytes, kv_layer_bytes, recurrent_bytes, recurrent_layer_bytes
+from cagchat.plan.caches import kv_bytes, kv_layer_bytes, n_cells, recurrent_bytes, recurrent_layer_bytes
 from cagchat.plan.state_size import boundary_bytes
 from cagchat.plan.weights import ALL_LAYERS, Bytes, first_gpu_layer, streamed_bytes, weights_bytes
 
@@ -43,6 +44,7 @@ class Request:
     n_context: int
     n_ubatch: int = 512
     kv_type: KvType = "f16"
+    flash_attention: bool = True
     n_sequences: int = 2
     gpu_layers: int = ALL_LAYERS
     experts_in_ram: int = 0
@@ -135,15 +137,19 @@ def _caches(request: Request) -> tuple[Bytes, Bytes]:
 def _compute(request: Request) -> Bytes:
     """Return the buffers of a batch, on a GPU with what it copies to itself of layers that stayed in RAM."""
     sizes = (request.shape, request.n_context, request.n_ubatch, request.n_sequences, request.kv_type)
+    flash = request.flash_attention
     outputs = output_bytes(request.shape, request.n_sequences)
+    on_host = compute_bytes(*sizes, "cpu", flash_attention=flash)
+    if not flash:
+        on_host += work_bytes(request.shape, n_cells(request.n_context), request.n_ubatch)
     if not request.on_device:
-        return Bytes(host=compute_bytes(*sizes, "cpu") + outputs)
-    inputs, whole = input_bytes(*sizes), request.first_gpu_layer == 0
-    each = compute_bytes(*sizes, request.backend)
+        return Bytes(host=on_host + outputs)
+    inputs, whole = input_bytes(*sizes, flash_attention=flash), request.first_gpu_layer == 0
+    each = compute_bytes(*sizes, request.backend, flash_attention=flash)
     if whole and request.n_devices > 1 and not request.experts_in_ram:
         each += (PIPELINE_COPIES - 1) * inputs
     streamed = streamed_bytes(request.tensors, request.gpu_layers, request.experts_in_ram)
-    in_ram = inputs if whole else compute_bytes(*sizes, "cpu")
+    in_ram = inputs if whole else on_host
     return Bytes(request.n_devices * each + streamed, in_ram + outputs)
 
 

@@ -189,12 +189,14 @@ class Planner:
         known = read_entries(self._locations.cache / "models.json").get(str(path))
         if known is None or known.files != stamps(Path(file.path) for file in known.files):
             return None
-        run = Run(known.facts, way.kv_type, RopeSettings(), way.batch, way.gpu_layers, way.experts_in_ram)
+        placed = (way.batch, way.gpu_layers, way.experts_in_ram, way.flash_attention)
+        run = Run(known.facts, way.kv_type, RopeSettings(), *placed)
         return measured(self._measured.rates(self._key(run)), 0, n_tokens)
 
     def _key(self, run: Run) -> str:
         device = self.device(gpu=run.gpu_layers != 0)
-        return rates_key(run.model.tensor_digest, run.kv_type, device, run.batch, run.experts_in_ram)
+        placed = (run.kv_type, device, run.batch, run.experts_in_ram)
+        return rates_key(run.model.tensor_digest, *placed, flash_attention=run.flash_attention)
 
 
 def card_in(path: Path, catalogue: Catalogue) -> Card:

@@ -97,8 +97,8 @@ def published(gpu: str, model: str) -> list[tuple[tuple[Rate, ...], str]]:
 class Measured:
     """The rates measured on this machine, in a file of the cache folder; a damaged file is as if it were not there.
 
-    They are kept by what decides them: model, KV type, device, batch. One rate is kept for each power of two of depth,
-    the newest.
+    They are kept by what decides them: model, KV type, attention, device, batch. One rate is kept for each power of two
+    of depth, the newest.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,9 +150,12 @@ def bucket(depth: int) -> int:
     return max(0, depth).bit_length()
 
 
-def rates_key(model_digest: str, kv_type: str, device: str, batch: int, experts_in_ram: int) -> str:
+def rates_key(
+    model_digest: str, kv_type: str, device: str, batch: int, experts_in_ram: int, *, flash_attention: bool = True
+) -> str:
     """Return the key under which rates are comparable."""
-    return " ".join((model_digest[:16], kv_type, str(batch), str(experts_in_ram), device))
+    kind = kv_type if flash_attention else f"{kv_type} plain"
+    return " ".join((model_digest[:16], kind, str(batch), str(experts_in_ram), device))
 
 
 def stretches(progress: Iterable[tuple[int, float]]) -> Mapping[int, Rate]:

@@ -44,6 +44,7 @@ class Kv:
     transposed: int = 0
     layers: int = 2
     rows: tuple[Row, ...] = ((F16, 4),) * 4
+    element_bytes: int = 2
 
     def pack(self, extended_cells: bool) -> bytes:
         n = len(self.positions)
@@ -53,7 +54,13 @@ class Kv:
             out += struct.pack("<iii", position, 0, 0) if extended_cells else b""
             out += struct.pack("<i", self.sequence)
         out += struct.pack("<II", self.transposed, self.layers)
-        return out + b"".join(struct.pack("<iQ", kind, size) + b"v" * min(size * n, 4096) for kind, size in self.rows)
+        n_keys = self.layers if self.transposed else len(self.rows)
+        keys, values = self.rows[:n_keys], self.rows[n_keys:]
+        out += b"".join(struct.pack("<iQ", kind, size) + b"v" * min(size * n, 4096) for kind, size in keys)
+        for kind, size in values:
+            out += struct.pack("<iII", kind, self.element_bytes, size // self.element_bytes)
+            out += b"v" * min(size * n, 4096)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,9 @@ class State:
         return head + b"".join(part.pack(extended_cells) for part in self.parts)
 
 
-def parsed(state: State, extended_cells: bool = False) -> tuple[Part, ...]:
-    return parse(memoryview(state.pack(extended_cells)), state.kinds, extended_cells=extended_cells)
+def parsed(state: State, extended_cells: bool = False, *, flash_attention: bool = True) -> tuple[Part, ...]:
+    view = memoryview(state.pack(extended_cells))
+    return parse(view, state.kinds, extended_cells=extended_cells, flash_attention=flash_attention)
 
 
 WINDOW = Kv(positions=(4, 2, 3), layers=1, rows=((F16, 4),) * 2)
@@ -155,7 +163,8 @@ DAMAGED_KV = {
     "gap": (Kv(positions=(0, 1, 3)), "not a run"),
     "repetition": (Kv(positions=(0, 1, 1)), "not a run"),
     "absurd position": (Kv(positions=(0, 1, 2**31 - 1)), "not a run"),
-    "transposed": (Kv(transposed=1), "transposed"),
+    "transposed": (Kv(transposed=1), "without flash attention"),
+    "unknown layout": (Kv(transposed=2), "layout is 2"),
     "no layers": (Kv(layers=0), "0 layers"),
     "absurd layers": (Kv(layers=MAX_LAYERS + 1), f"{MAX_LAYERS + 1:,} layers"),
     "fewer rows than layers": (Kv(layers=3), "cut short at the row header"),
@@ -181,6 +190,32 @@ DAMAGED_RECURRENT = {
     "empty rows": (Recurrent(rows=((0, 0),) * 2), "0 bytes"),
     "rows past the end": (Recurrent(rows=((0, 1 << 20),) * 2), "cut short at the rows"),
 }
+
+
+PLAIN = Kv(transposed=1)
+DAMAGED_PLAIN = {
+    "not transposed": (Kv(), "with flash attention"),
+    "element size": (Kv(transposed=1, element_bytes=4), "elements of 4 bytes"),
+    "quantised": (Kv(transposed=1, rows=((F16, 4), (F16, 4), (8, 4), (8, 4))), "type 8 claims elements"),
+    "empty": (Kv(transposed=1, rows=((F16, 4), (F16, 4), (F16, 0), (F16, 0))), "0 elements"),
+    "absurd": (Kv(transposed=1, rows=((F16, 4), (F16, 4), (F16, 2 * MAX_ROW_BYTES), (F16, 4))), "elements"),
+    "past the end": (Kv(transposed=1, rows=((F16, 4), (F16, 4), (F16, 1 << 20), (F16, 4))), "cut short at the columns"),
+    "fewer than layers": (Kv(transposed=1, rows=((F16, 4),) * 3), "cut short at the column header"),
+}
+
+
+def test_a_state_without_flash_attention_reads_like_one_with_it() -> None:
+    """V that is kept transposed takes the same bytes, and its part says the same of them."""
+    assert parsed(State((PLAIN,)), flash_attention=False) == parsed(State((Kv(),)))
+    assert len(State((PLAIN,)).pack()) == len(State((Kv(),)).pack())
+
+
+@pytest.mark.parametrize("damage", DAMAGED_PLAIN)
+def test_damage_in_transposed_values_is_named(damage: str) -> None:
+    """Each field that only states without flash attention have is refused by name."""
+    part, message = DAMAGED_PLAIN[damage]
+    with pytest.raises(StateDamaged, match=message):
+        parsed(State((part,)), flash_attention=False)
 
 
 @pytest.mark.parametrize("extended_cells", [False, True])

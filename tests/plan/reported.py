@@ -70,6 +70,7 @@ class Case:
     n_ubatch: int
     kv_type: KvType
     n_sequences: int
+    flash_attention: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ def watch(case: Case) -> Reported:
         n_batch=case.n_ubatch,
         n_sequences=case.n_sequences,
         kv_type=case.kv_type,
+        flash_attention=case.flash_attention,
         threads=1,
         gpu_layers=0,
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cagchat.context import LEAST_CHAT_TOKENS
 from cagchat.engine.protocol import KvType
+from cagchat.plan.caches import n_cells
 from cagchat.plan.card import Card
 from cagchat.plan.choose import (
     BATCHES,
@@ -20,6 +21,7 @@ from cagchat.plan.choose import (
     choose,
     first_fit,
     last_that_fits,
+    needed,
     remarks,
     rungs,
     shortened,
@@ -27,8 +29,10 @@ from cagchat.plan.choose import (
     weighed,
     wish_of,
 )
+from cagchat.plan.run import PLAIN_BATCH
 from cagchat.settings import Settings
 from tests.plan.cards import MIXTURE, NATIVE, PLENTY, card, cpu, gpu, unified
+from tests.plan.reported import GEMMA3
 
 CHAT = 1024
 WISH = Wish(chat_tokens=CHAT)
@@ -36,8 +40,10 @@ TIGHT = replace(WISH, batch=BATCHES[-1])  # so that no smaller batch makes room
 BOOK = 6000
 
 
-def plan_of(cards: list[Card], machine: Machine, n_tokens: int = BOOK, wish: Wish = WISH) -> Plan:
-    return choose(cards, lambda _: n_tokens, wish, machine)
+def plan_of(
+    cards: list[Card], machine: Machine, n_tokens: int = BOOK, wish: Wish = WISH, *, everything: bool = False
+) -> Plan:
+    return choose(cards, lambda _: n_tokens, wish, machine, everything=everything)
 
 
 def option_of(one: Card, machine: Machine, n_tokens: int = BOOK, wish: Wish = WISH, kv: KvType = "q4_0") -> Option:
@@ -141,6 +147,48 @@ def test_wish_is_what_the_settings_fix() -> None:
     assert wish_of(Settings()) == Wish(Settings().chat_tokens)
     settings = Settings(kv_type="q8_0", batch=7, gpu_layers=1, experts_in_ram=3, yarn=False, chat_tokens=256)
     assert wish_of(settings) == Wish(256, "q8_0", 7, 1, 3, False)
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+def test_processors_attend_plainly() -> None:
+    """Without a GPU f16 is read in small batches without flash attention, quantised K and V with it."""
+    plan = plan_of([card()], cpu(), wish=replace(WISH, batch=0), everything=True)
+    found = {o.way.kv_type: (o.way.flash_attention, o.way.batch) for o in plan.options}
+    assert found == {"f16": (False, PLAIN_BATCH), "q8_0": (True, 512), "q4_0": (True, 512)}
+
+
+@pytest.mark.parametrize("one", [card(), card("Q8_0", MIXTURE)])
+def test_gpus_attend_with_flash(one: Card) -> None:
+    """Where layers are on a GPU attention is its flash attention; with none of them there it is not."""
+    assert option_of(one, gpu(), kv="f16").way.flash_attention
+    assert not option_of(one, gpu(), wish=replace(WISH, gpu_layers=0), kv="f16").way.flash_attention
+
+
+def test_sliding_layers_attend_with_flash() -> None:
+    """A ring of cells needs sums that do not depend on where it stands."""
+    assert option_of(card("Q8_0", GEMMA3), cpu(), kv="f16").way.flash_attention
+
+
+def test_scores_that_do_not_fit_are_not_written_out() -> None:
+    """With a byte of RAM less than plain attention needs, flash attention is used, and the same model and types."""
+    plain = option_of(card(), cpu(), kv="f16")
+    less = option_of(card(), cpu(plain.memory.host_bytes - 1), kv="f16")
+    assert (plain.way.flash_attention, less.way.flash_attention, less.fits) == (False, True, True)
+    assert less.memory.host_bytes < plain.memory.host_bytes
+    fixed = option_of(card(), cpu(plain.memory.host_bytes - 1), wish=replace(WISH, flash_attention=False), kv="f16")
+    assert (fixed.way.flash_attention, fixed.fits) == (False, False)
+
+
+def test_plain_attention_takes_the_scores_of_a_batch() -> None:
+    """What it takes more is four bytes and two for each token of a batch, head and cell, beside a wider mask."""
+    way = option_of(card(), cpu(), kv="f16").way
+    flash = needed(replace(way, flash_attention=True), cpu()).compute.host
+    cells, heads = n_cells(way.n_context), way.card.shape.n_heads
+    scores = (4 + 2) * heads * cells * way.batch
+    mask = 2 * cells * way.batch
+    assert needed(way, cpu()).compute.host - flash == pytest.approx(scores + mask, rel=0.1)
 
 
 # -- batch, context, YaRN ----------------------------------------------------------------------------------------------

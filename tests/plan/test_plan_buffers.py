@@ -21,7 +21,8 @@ PRINTED = 0.005 + 1e-6  # llama.cpp prints hundredths of MiB
 def agree(found: Reported, shape: ModelShape, case: Case) -> None:
     """Check that every buffer is predicted to the last digit that llama.cpp prints."""
     sizes = (case.n_ubatch, case.n_sequences)
-    compute = compute_bytes(shape, case.n_context, *sizes, case.kv_type)
+    flash = case.flash_attention
+    compute = compute_bytes(shape, case.n_context, *sizes, case.kv_type, flash_attention=flash)
     assert abs(compute / MIB - found.compute) <= PRINTED + 1 / 1024, case
     # One number for each of gemma3's two caches.
     assert abs(kv_bytes(shape, case.n_context, case.kv_type, *sizes) / MIB - found.kv) <= 2 * PRINTED, case
@@ -32,10 +33,11 @@ def agree(found: Reported, shape: ModelShape, case: Case) -> None:
 def check(
     path: Path, shape: ModelShape, contexts: list[tuple[int, int, int]], kv_types: tuple[KvType, ...] = KV_TYPES
 ) -> None:
-    """Compare contexts of (n_context, n_ubatch, n_sequences) with each KV type."""
+    """Compare contexts of (n_context, n_ubatch, n_sequences) with each KV type, f16 without flash attention too."""
     write_hollow(path, shape)
     assert shape_of(read_header(path)) == shape
     cases = [Case(str(path), context, batch, kv, seqs) for context, batch, seqs in contexts for kv in kv_types]
+    cases += [replace(case, flash_attention=False) for case in cases if case.kv_type == "f16"]
     for case, found in zip(cases, reported(cases), strict=True):
         agree(found, shape, case)
 

@@ -376,13 +376,14 @@ def run_of(models: Path, home: Locations) -> Run:
 def test_measured_rates_come_first(tmp_path: Path, models: Path) -> None:
     """What was observed here is what is estimated, and what a plan says of a file that is remembered."""
     planner, run = planner_at(tmp_path), run_of(models, locations(tmp_path))
+    option = option_with(replace(card(), path=run.model.path))
+    run = replace(run, batch=option.way.batch, flash_attention=option.way.flash_attention)
     assert planner.estimate(run, 0, 1000) is None
     planner.observe(run, [Rate(5000, 10_000, 20.0)])
     found = planner.estimate(run, 0, 1000)
     assert found is not None
     assert found.seconds == pytest.approx(2)
     assert found.source == "measured here"
-    option = option_with(replace(card(), path=run.model.path))
     assert [e.source for e in planner.minutes(option, cpu(), here=True)] == ["measured here"]
     assert planner.minutes(option, cpu(), here=False) == ()
 
@@ -397,10 +398,13 @@ def test_changed_file_has_no_measured_rate(tmp_path: Path, models: Path) -> None
     """A file that is no longer the one that was measured is not estimated by it."""
     path = tmp_path / "qwen3.gguf"
     path.write_bytes(model_path("qwen3", models).read_bytes())
-    planner, run = planner_at(tmp_path), Run(facts(path, tmp_path / "cache" / "models.json"), "f16")
+    planner, option = planner_at(tmp_path), option_with(replace(card(), path=path))
+    run = Run(facts(path, tmp_path / "cache" / "models.json"), "f16")
+    run = replace(run, batch=option.way.batch, flash_attention=option.way.flash_attention)
     planner.observe(run, [Rate(5000, 10_000, 20.0)])
+    assert len(planner.minutes(option, cpu(), here=True)) == 1
     path.write_bytes(path.read_bytes() + b"x")
-    assert planner.minutes(option_with(replace(card(), path=path)), cpu(), here=True) == ()
+    assert planner.minutes(option, cpu(), here=True) == ()
 
 
 def test_published_rates_are_of_the_gpu_that_is_here(tmp_path: Path, models: Path) -> None:

@@ -37,11 +37,12 @@ from tests.torture.trial import Part, Report, Terms
 N_CONTEXT, N_BATCH, N_BOOK = 1024, 64, 300
 EDGES = (0, 1, 2, 255, 2**15, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 NAN16, NAN32 = struct.pack("<e", math.nan), struct.pack("<f", math.nan)
-SETS: tuple[tuple[Architecture, Memory, KvType], ...] = (
-    ("qwen3", "attention", "f16"),
-    ("qwen35", "hybrid", "f16"),
-    ("gemma3", "sliding", "f16"),
-    ("qwen35", "hybrid", "q8_0"),
+SETS: tuple[tuple[Architecture, Memory, KvType, bool], ...] = (  # the last: with flash attention
+    ("qwen3", "attention", "f16", False),
+    ("qwen35", "hybrid", "f16", False),
+    ("gemma3", "sliding", "f16", True),
+    ("qwen35", "hybrid", "q8_0", True),
+    ("qwen3", "attention", "f16", True),
 )
 
 
@@ -79,9 +80,9 @@ def anatomy(content: bytes, kinds: tuple[blobs.PartKind, ...], *, extended: bool
         at += size
         return int.from_bytes(content[at - size : at], "little")
 
-    def layer(part: int, cells: int) -> None:
+    def layer(part: int, cells: int, *, transposed: bool | int = False) -> None:
         nonlocal at
-        kind, size = number(), number(8) * cells
+        kind, size = number(), (number() * number() if transposed else number(8)) * cells
         rows.append(Rows(part, kind, at, size))
         at += size
 
@@ -94,9 +95,9 @@ def anatomy(content: bytes, kinds: tuple[blobs.PartKind, ...], *, extended: bool
                 positions.append(at)
                 for _ in range(6 if extended else 3):
                     number()
-            number()  # transposed
-            for _ in range(2 * number()):
-                layer(part, cells)
+            transposed, layers = number(), number()
+            for index in range(2 * layers):
+                layer(part, cells, transposed=transposed and index >= layers)
         else:
             for _ in range(5):  # cells, position, owners, transposed, layers
                 number()
@@ -213,7 +214,9 @@ LEFT_TO_CHECKSUMS = (positions_shuffled, layers_swapped, layers_noise, one_infin
 class Bench:
     """A read book of one kind of model, an engine to try states in, and what a sound one answers."""
 
-    def __init__(self, folder: Path, architecture: Architecture, memory: Memory, kv_type: KvType) -> None:
+    def __init__(
+        self, folder: Path, architecture: Architecture, memory: Memory, kv_type: KvType, flash_attention: bool
+    ) -> None:
         folder.mkdir()
         model = write_model(
             folder / "tiny.gguf", architecture, layers=6 if architecture == "gemma3" else 4, embed=64, heads=1,
@@ -221,8 +224,9 @@ class Bench:
         )  # fmt: skip
         self._start = Start(
             "llama",
-            (EngineSettings(model, N_CONTEXT, N_BATCH, 3, kv_type, threads=1, fast_kernels=False),),
+            (EngineSettings(model, N_CONTEXT, N_BATCH, 3, kv_type, flash_attention, threads=1, fast_kernels=False),),
         )
+        self.flash_attention = flash_attention
         self.engine = EngineProcess(self._start)
         self.folder = StateFolder(folder / "state")
         self.folder.path.mkdir()
@@ -265,12 +269,13 @@ class Bench:
         self.engine.close()
 
 
-def blob_of(content: bytes, like: Blob, kinds: tuple[blobs.PartKind, ...], *, extended: bool) -> Blob:
+def blob_of(bench: Bench, content: bytes, like: Blob, kinds: tuple[blobs.PartKind, ...]) -> Blob:
     """Describe a state as who wrote it would: with its own checksums, and its own layout where it has one."""
     parts, n_tokens = like.parts, like.n_tokens
     with memoryview(content) as view:
         try:
-            parts = blobs.parse(view, kinds, extended_cells=extended)
+            flash = bench.flash_attention
+            parts = blobs.parse(view, kinds, extended_cells=bench.extended, flash_attention=flash)
             n_tokens = blobs.n_tokens(parts)
         except StateError:
             pass
@@ -318,7 +323,7 @@ def try_states(bench: Bench, memory: Memory, count: int, chance: random.Random, 
             damage = chance.choice(DAMAGES)
             what = damage.__name__.replace("_", " ")
             damage(state, found, chance)
-            blob = blob_of(bytes(state), like, kinds, extended=bench.extended)
+            blob = blob_of(bench, bytes(state), like, kinds)
             manifest = replace(manifest, state=StateFile(name, blob))
         path.write_bytes(state)
         bench.folder.write_manifest(manifest)
@@ -384,7 +389,7 @@ def try_boundaries(bench: Bench, memory: Memory, count: int, chance: random.Rand
             damage = chance.choice(damages)
             damage(state, found, chance)
             path.write_bytes(state)
-            lying = replace(file, blob=blob_of(bytes(state), file.blob, kinds, extended=bench.extended))
+            lying = replace(file, blob=blob_of(bench, bytes(state), file.blob, kinds))
             bench.folder.write_manifest(replace(bench.manifest, boundaries=(lying,)))
             report.counts["boundaries tried"] += 1
             row = rewound(bench)
@@ -492,8 +497,9 @@ def loading(path: Path, report: Report) -> str:
 def run(terms: Terms) -> Report:
     """Do all of it."""
     report, chance = Report(), terms.chance("hostile")
-    for number, (architecture, memory, kv_type) in enumerate(SETS[: terms.rounds(len(SETS), least=2)]):
-        with closing(Bench(terms.folder / f"bench-{number}", architecture, memory, kv_type)) as bench:
+    for number, kind in enumerate(SETS[: terms.rounds(len(SETS), least=2)]):
+        memory = kind[1]
+        with closing(Bench(terms.folder / f"bench-{number}", *kind)) as bench:
             try_states(bench, memory, terms.rounds(400, least=40), chance, report)
             try_boundaries(bench, memory, terms.rounds(100, least=10), chance, report)
     folder = terms.folder / "models"
