@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.documents import Document
 from cagchat.engine.backend import Backend
-from cagchat.engine.protocol import BOOK, Engine, Probe, Span, Transfer
+from cagchat.engine.protocol import BOOK, CHAT, Engine, Probe, Span, Transfer
 from cagchat.errors import EngineDied, StateDamaged
 from cagchat.events import Restored
 from cagchat.files import partial_path, publish, storage_errors
@@ -133,16 +134,35 @@ def restore(engine: Engine, folder: StateFolder, manifest: Manifest, file: State
 
     Raises `StateDamaged` when bytes or layout are not what was written or the probe's logits are not those recorded.
     """
-    recorded = manifest.probe
-    if file is None or recorded is None:
+    if file is None or manifest.probe is None:
         raise StateDamaged(f"{folder.name} has no saved state.", "Read the book with `cagchat read`.")
     path = folder.path / file.name
     transfer = engine.restore(BOOK, path, file.blob)
-    found = engine.probe(BOOK, recorded.token, PROBE_TOP)
-    if not agrees(recorded, found, SAME_BUILD if engine.info.build == manifest.build else OTHER_BUILD):
-        raise StateDamaged(f"{path} gives other logits than when it was saved.", "The book has to be read again.")
+    exact = proved(engine, BOOK, path, manifest.probe, manifest.build)
     engine.mark(BOOK)
-    return Restored(file.blob.n_tokens, transfer.size_bytes, transfer.elapsed_s, exact=found == recorded)
+    return Restored(file.blob.n_tokens, transfer.size_bytes, transfer.elapsed_s, exact=exact)
+
+
+def rewind_to_boundary(engine: Engine, folder: StateFolder, manifest: Manifest, file: StateFile) -> None:
+    """Rewind the chat's sequence, which must hold the book that far, to a boundary, and prove it by its probe.
+
+    Raises `StateDamaged` like `restore`; the sequence must be cleared or forked anew then.
+    """
+    path = folder.path / file.name
+    engine.restore_boundary(CHAT, path, file.blob)
+    if file.probe is not None:
+        proved(engine, CHAT, path, file.probe, manifest.build)
+
+
+def proved(engine: Engine, sequence: int, path: Path, recorded: Probe, build: str) -> bool:
+    """Check a restored sequence by the probe that was recorded with it; return whether the logits are quite the same.
+
+    `build` is the llama.cpp that recorded it. Raises `StateDamaged` when they can come from no such state.
+    """
+    found = engine.probe(sequence, recorded.token, PROBE_TOP)
+    if not agrees(recorded, found, SAME_BUILD if engine.info.build == build else OTHER_BUILD):
+        raise StateDamaged(f"{path} gives other logits than when it was saved.", "The book has to be read again.")
+    return found == recorded
 
 
 def agrees(recorded: Probe, found: Probe, tolerance: float) -> bool:

@@ -178,7 +178,7 @@ class Reader:
             publish(partial, self._folder.path / name)
             # A resumed reading passes boundaries that an earlier one kept after its last checkpoint.
             others = (boundary for boundary in self.manifest.boundaries if boundary.name != name)
-            self._record(boundaries=(*others, StateFile(name, blob)))
+            self._record(boundaries=(*others, StateFile(name, blob, self._probe())))
         except StorageError as error:
             yield Notice(f"No boundary could be saved: {error.message} Reading goes on without.")
         finally:
@@ -196,7 +196,7 @@ class Reader:
         yield Sealed(self.manifest.n_tokens, transfer.size_bytes, transfer.elapsed_s)
 
     def _probe(self) -> Probe:
-        """Evaluate a token of what was read on a fork: what follows it there is what the state must know."""
+        """Evaluate a token of what was read: what follows it there is what the state must know."""
         read = self._tokens[self.manifest.n_head : self._engine.length(BOOK)]
         return self._engine.probe(BOOK, telling_token(read), PROBE_TOP)
 

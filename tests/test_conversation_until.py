@@ -185,8 +185,9 @@ def test_nothing_beyond_the_limit(book: OpenBook, sessions: Sessions, monkeypatc
 def test_goes_on_as_a_context_that_was_given_only_that(place: str, book: OpenBook) -> None:
     """Logits after the limit are those of a context that was given the same tokens and no more.
 
-    Bitwise where a batch of the reading ended and nothing is read again; elsewhere the cells come from a longer batch,
-    or from beside the book's, sums are made in another order, and the likeliest tokens are the same.
+    Within rounding where a batch of the reading ended and nothing is read again: question and answer lie in cells
+    beside the book's, so that sums are made in another order. Elsewhere cells come from a longer batch as well, and the
+    likeliest tokens are the same.
     """
     tokens, n_head, n_batch = book.folder.tokens(), book.manifest.n_head, book.settings.n_batch
     ends = {file.blob.n_tokens for file in book.manifest.boundaries}
@@ -208,7 +209,7 @@ def test_goes_on_as_a_context_that_was_given_only_that(place: str, book: OpenBoo
     list(book.engine.evaluate(CHAT, frame_opening(book)))
     fresh = greedy(book.engine, body(book))
     if nothing_read and (cut in ends or cut % n_batch == 0):
-        assert fresh == rows
+        assert max(farthest(one, other) for one, other in zip(fresh, rows, strict=True)) < ROUNDING
     assert [likeliest(row) for row in fresh] == [likeliest(row) for row in rows]
 
 
@@ -217,6 +218,14 @@ def greedy(engine: Engine, prompt: array[int], steps: int = 4) -> list[array[flo
     for _ in range(steps - 1):
         rows.append(engine.logits(CHAT, [likeliest(rows[-1])]))
     return rows
+
+
+# Of SmolLM2's logits, which reach 25: its activations are quantised, and four tokens carry a rounding on. 0.66 was seen.
+ROUNDING = 1.0
+
+
+def farthest(one: array[float], other: array[float]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def likeliest(row: array[float]) -> int:
@@ -456,6 +465,20 @@ def test_damaged_snapshot_costs_a_longer_way(tmp_path: Path, sessions: Sessions)
         (book.folder.path / file.name).unlink()
     answered, events = asked(Conversation(book, sessions, limit=limit_at(book, "98%")))
     assert answered.proof.book_evaluated == answered.proof.book_tokens
+
+
+def test_boundary_with_other_logits_costs_a_longer_way(tmp_path: Path, sessions: Sessions) -> None:
+    """A boundary whose bytes are sound and whose logits are not those recorded is named, and not used."""
+    book = fake_book(tmp_path)
+    asked(Conversation(book, sessions))
+    first, second = book.manifest.boundaries
+    assert second.probe is not None
+    other = replace(second, probe=replace(second.probe, top=tuple((i, x + 1) for i, x in second.probe.top)))
+    book.manifest = replace(book.manifest, boundaries=(first, other))
+    answered, events = asked(Conversation(book, sessions, limit=limit_at(book, "97%")))
+    (said,) = of_type(events, Limited)
+    assert any("other logits" in notice.text for notice in of_type(events, Notice))
+    assert said.to_read == answered.proof.book_evaluated == said.n_tokens - first.blob.n_tokens
 
 
 def test_few_snapshots_are_kept(tmp_path: Path, sessions: Sessions) -> None:

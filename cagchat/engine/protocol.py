@@ -192,7 +192,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The largest logits after one fixed token on a fork of a sequence: what a restored state must reproduce."""
+    """The largest logits after one fixed token at the end of a sequence: what a restored state must reproduce."""
 
     token: int
     top: tuple[tuple[int, float], ...]
@@ -268,7 +268,10 @@ class Engine(Tokenizer, Protocol):
         ...
 
     def probe(self, sequence: int, token: int, top: int) -> Probe:
-        """Return the `top` largest logits after one token on a fork; the sequence itself is left as it was."""
+        """Return the `top` largest logits after one token; the sequence is left as it was.
+
+        The book's is evaluated on a fork, which needs a free sequence; another's is taken back.
+        """
         ...
 
     def fork(self, source: int, target: int) -> None:

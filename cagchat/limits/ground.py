@@ -20,6 +20,7 @@ from cagchat.errors import EngineCancelled, StateDamaged, Stopped, StorageError
 from cagchat.events import AskEvent, Limited, Notice, Reading
 from cagchat.limits.limit import Limit
 from cagchat.limits.tokens import token_at
+from cagchat.opened import rewind_to_boundary
 
 if TYPE_CHECKING:
     from cagchat.opened import OpenBook
@@ -133,7 +134,7 @@ class Ground:
         for file in self._snapshots():
             engine.fork(BOOK, CHAT)
             try:
-                engine.restore_boundary(CHAT, self._book.folder.path / file.name, file.blob)
+                rewind_to_boundary(engine, self._book.folder, self._book.manifest, file)
             except StateDamaged as damage:
                 self._book.snapshots.drop(file)
                 yield Notice(f"{damage.message} An earlier snapshot is used instead.")

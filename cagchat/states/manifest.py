@@ -52,10 +52,14 @@ class BookRecord:
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """One file of a sequence's state: its name in the folder and what was written."""
+    """One file of a sequence's state: its name in the folder and what was written.
+
+    A boundary's `probe` is of the sequence that was rewound to it; None where it was kept before there were such.
+    """
 
     name: str
     blob: Blob
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,4 +168,5 @@ def _file(content: dict[str, Any] | None) -> StateFile | None:
     found = _FILE_NAME.fullmatch(name)  # a manifest names files of its own folder only, by where they end
     if found is None or int(found["position"]) != blob["n_tokens"] or blob["piece_bytes"] < 1:
         raise ValueError(name)
-    return StateFile(name, Blob(**blob | {"pieces": tuple(blob["pieces"]), "parts": parts}))
+    pieces = tuple(blob["pieces"])
+    return StateFile(name, Blob(**blob | {"pieces": pieces, "parts": parts}), _probe(content.get("probe")))

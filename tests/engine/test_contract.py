@@ -252,6 +252,54 @@ def test_probe_leaves_no_trace(engine: Engine) -> None:
     assert ask(engine, "Who was late?") == first
 
 
+def test_probe_of_a_chat_is_taken_back(engine: Engine) -> None:
+    """A chat can be probed where no sequence is free, and goes on to the bit as if nobody had."""
+    read_book(engine)
+    rows = []
+    for probed in (False, True):
+        engine.fork(BOOK, CHAT)
+        engine.logits(CHAT, tokens(engine, "Who was late?"))
+        if probed:
+            for spare in range(CHAT + 1, engine.settings.n_sequences):
+                engine.fork(BOOK, spare)
+            length = engine.length(CHAT)
+            engine.take_spans()
+            assert engine.probe(CHAT, 7, 5) == engine.probe(CHAT, 7, 5)
+            assert engine.take_spans() == [Span(CHAT, length, 1, probe=True)] * 2
+            assert engine.length(CHAT) == length
+        rows.append(greedy(engine, CHAT, "How many lanterns?"))
+    assert rows[0] == rows[1]
+
+
+def test_a_fork_that_is_made_again_is_a_new_one(engine: Engine) -> None:
+    """However a fork went on, was cut, or lost its source, forking again gives the source as it is, to the bit."""
+    n_book = read_book(engine)
+    engine.mark(BOOK)
+    first = ask(engine, "Who was late?")
+    for length in (n_book + 1, n_book, n_book // 2):
+        engine.fork(BOOK, CHAT)
+        engine.logits(CHAT, tokens(engine, "How many lanterns were there?"))
+        engine.rewind(CHAT, length)
+        assert ask(engine, "Who was late?") == first
+        assert engine.length(BOOK) == n_book
+    for sequence in (BOOK, CHAT):
+        engine.clear(sequence)
+    read_book(engine)
+    assert ask(engine, "Who was late?") == first
+
+
+def test_a_fork_of_another_text_of_the_same_length_is_another(engine: Engine) -> None:
+    """A fork that outlived its source is not taken for one of what was read in its place."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    engine.clear(BOOK)
+    for _ in engine.evaluate(BOOK, tokens(engine, TEXT * 9)[-n_book:]):
+        pass
+    engine.fork(BOOK, CHAT + 1)
+    engine.fork(BOOK, CHAT)
+    assert engine.logits(CHAT, [7]) == engine.logits(CHAT + 1, [7])
+
+
 def test_generate_counts_what_it_evaluates(engine: Engine) -> None:
     """The spans of a generation are the prompt and every yielded token, and the position says the same."""
     n_book = read_book(engine)

@@ -45,7 +45,7 @@ SEALED = replace(
     BEGUN,
     read_s=12.5,
     checkpoint=StateFile("checkpoint-500.bin", replace(BLOB, n_tokens=500)),
-    boundaries=(StateFile("boundary-400.bin", replace(BLOB, n_tokens=400)),),
+    boundaries=(StateFile("boundary-400.bin", replace(BLOB, n_tokens=400), Probe(41, ((7, 1.5),))),),
     state=StateFile("state-1000.bin", BLOB),
     probe=Probe(42, ((7, 1.25), (9, -0.1))),
     frame=replace(BEGUN.frame, thinking_closing="<think>\n"),
