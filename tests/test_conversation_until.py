@@ -220,7 +220,7 @@ def greedy(engine: Engine, prompt: array[int], steps: int = 4) -> list[array[flo
     return rows
 
 
-# Of SmolLM2's logits, which reach 25: its activations are quantised, and four tokens carry a rounding on. 0.66 was seen.
+# Of logits of SmolLM2, up to 25: its activations are quantised, and four tokens carry a rounding on. 0.66 was seen.
 ROUNDING = 1.0
 
 
