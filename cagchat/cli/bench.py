@@ -118,7 +118,6 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat.cli.app import say
     from cagchat.engine.bindings import default_threads
     from cagchat.models.find import resolve_model
-    from cagchat.plan.run import DEFAULT_BATCH
 
     book = Path(args.book).expanduser().absolute() if args.book else story(home)
     documents.read(book)  # a book that is not there is refused before anything is measured
@@ -127,9 +126,8 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
         # Without a name the model that comes with the program, not whatever lies in the user's folder.
         model=str(resolve_model(app.settings.model, home / "models").absolute()),
         threads=app.settings.threads or default_threads(),
-        # Nothing is left to the plan: every way that is compared gets the same.
+        # Every way that is compared gets the same; batch and attention are what the plan gives a reader.
         kv_type="f16" if app.settings.kv_type == "auto" else app.settings.kv_type,
-        batch=app.settings.batch or DEFAULT_BATCH,
         experts_in_ram=max(0, app.settings.experts_in_ram),
     )
     return Workbench(home, settings, book, args.repeat, args.lengths, say)
@@ -187,9 +185,10 @@ def measured(name: str, bench: Workbench, **options: object) -> tuple[Sequence[T
 
 def show_machine(machine: dict[str, str | int]) -> None:
     """Print in one sentence what the figures depend on."""
+    batch = f", batch {machine['batch']}" if machine["batch"] else ""
     print(
         f"{machine['processor']}, {machine['cores']} cores ({machine['threads']} used), llama-cpp-python "
-        f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}, batch {machine['batch']}; "
+        f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}{batch}; "
         f"{machine['book']}, {machine['tokens']:,} tokens. The best of {machine['repeat']} runs is shown.\n",
         flush=True,
     )

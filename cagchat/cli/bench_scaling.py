@@ -69,9 +69,10 @@ def machine_of(bench: Workbench) -> str:
     from cagchat.engine.fastpath import processor_name
 
     settings = bench.settings
+    batch = f", batch {settings.batch}" if settings.batch else ""
     return (
         f"{processor_name()}, {os.cpu_count() or 1} cores ({settings.threads} used), llama-cpp-python "
-        f"{version('llama-cpp-python')}, KV {settings.kv_type}, batch {settings.batch}"
+        f"{version('llama-cpp-python')}, KV {settings.kv_type}{batch}"
     )
 
 
@@ -92,7 +93,7 @@ def panels(curves: Mapping[str, Sequence[Point]]) -> list[Panel]:
         panel("saved in", lambda point: point.save_s, duration),
         panel("restored in", lambda point: point.restore_s.best, duration),
         panel("opened in, without the restore", lambda point: point.rest_s.best, duration),
-        panel("fork", lambda point: point.fork_s, microseconds),
+        panel("fork, after the first", lambda point: point.fork_s, microseconds),
         panel("first token of a question", lambda point: point.first_s.best, duration),
         panel("state on disk", lambda point: point.size_bytes, lambda value: size(round(value))),
         panel("peak memory", lambda point: point.peak_bytes, lambda value: size(round(value))),

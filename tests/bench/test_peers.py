@@ -197,7 +197,7 @@ def test_native_crash_is_named() -> None:
 
 def test_what_lacks_is_left_out_and_said() -> None:
     """A server whose packages are not there is no row, and a sentence says what to install."""
-    assert {"server", "slots"}.isdisjoint(ALONE.ways())
+    assert {"server", "slots", "slots_own"}.isdisjoint(ALONE.ways())
     server, slots = ALONE.left_out()
     assert "pip install 'llama-cpp-python[server]'" in server
     assert "uvicorn" in server

@@ -90,7 +90,7 @@ def test_a_report_without_a_folder_is_refused(tmp_path: Path, capsys: pytest.Cap
 def test_every_quantity_has_a_panel() -> None:
     """A point without a memory figure leaves a gap in that panel only."""
     seconds = least([0.5])
-    point = Point(512, 2.0, 1000, 0.1, seconds, seconds, seconds, 1e-4, seconds, 0, None)
+    point = Point(512, 2.0, 1000, 0.1, seconds, seconds, seconds, 9e-4, 1e-4, seconds, 0, None)
     drawn = {panel.title: panel.curves["M"] for panel in panels({"M": [point]})}
     assert drawn.pop("peak memory") == []
     assert all(len(points) == 1 for points in drawn.values())

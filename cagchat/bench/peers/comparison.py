@@ -47,8 +47,9 @@ NOTE = (
     "Seconds to the first token · tokens of the book that were evaluated for it. Each way reads the book, keeps it, "
     "answers four times and ends; then other processes take the book back and answer four times. First answers are "
     f"timed from before the process starts. Answers have {ANSWER_TOKENS} tokens at temperature 0; the model's file, "
-    "context, batch, threads, KV type, chat template and questions are the same for all. Each is used as well as its "
-    "interface permits: `load_state` is called again for every new chat and before regenerating where a cache cannot "
+    "context, batch, threads, attention, KV type, chat template and questions are the same for all, but that the last "
+    "row keeps the batch and the attention that llama-server chooses. Each is used as well as its interface permits: "
+    "`load_state` is called again for every new chat and before regenerating where a cache cannot "
     "be cut, and a slot is saved when it holds the book alone. Evaluated tokens are counted inside llama_decode; "
     "llama-server, which is compiled by others, reports its own. On disk: what is kept after the first four answers. "
     "Memory: the peaks of all processes that take part, added, the pages of the model's file among them."
@@ -197,6 +198,7 @@ def everyones(bench: Workbench, job: Job, *, is_noise: bool) -> tuple[Job, str]:
             threads=engine.threads,
             gpu_layers=engine.gpu_layers,
             kv_type=engine.kv_type,
+            flash_attention=engine.flash_attention,
             fast_kernels=engine.fast_kernels,
             is_attention=info.memory == "attention",
             book=book.folder.tokens().tolist(),
@@ -219,7 +221,7 @@ def size_of(bench: Workbench, job: Job) -> int:
 
 def run(bench: Workbench, job: Job, found: Found, timer: Callable[[], float]) -> Outcome:
     """Run one process of a way. Raises `EngineError` saying how it ended when it does not end well."""
-    if job.way in ("server", "slots"):
+    if job.way in ("server", "slots", "slots_own"):
         return served.run(job, found, timer)
     sheet = bench.home / "peers" / "job.json"
     write_bytes(sheet, json.dumps(asdict(job)).encode())

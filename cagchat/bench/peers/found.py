@@ -18,6 +18,7 @@ WAYS: Mapping[Way, str] = {
     "disk_cache": "LlamaDiskCache",
     "server": "llama_cpp.server, disk cache",
     "slots": "llama-server, slot saved",
+    "slots_own": "llama-server, its own batch and attention",
 }
 SERVER = ("llama-cpp-python", "uvicorn", "fastapi", "pydantic-settings", "sse-starlette", "starlette-context")
 SLOTS = "xllamacpp"
@@ -42,7 +43,7 @@ class Found:
         elif self.llama_server:
             ways["slots"] += f" ({self.llama_server})"
         else:
-            del ways["slots"]
+            del ways["slots"], ways["slots_own"]
         return ways
 
     def lacking(self) -> list[str]:

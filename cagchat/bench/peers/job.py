@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-Way = Literal["cagchat", "plain", "save_state", "disk_cache", "server", "slots"]
+Way = Literal["cagchat", "plain", "save_state", "disk_cache", "server", "slots", "slots_own"]
 Phase = Literal["read", "again"]
 Step = Literal["first", "second", "regenerate", "new_chat"]
 STEPS: tuple[Step, ...] = ("first", "second", "regenerate", "new_chat")
@@ -26,8 +26,8 @@ class Job:
 
     Prompts are made of tokens (`book`, `opening` between turns, `bodies` of questions) or, for those who take no
     tokens, of the same pieces as texts; cagchat makes its own from `path` and `questions`, in `home` with `settings`.
-    `folder` is where the others keep files. `forced` is the only token that servers may answer, None for any: noise
-    is no text, and they stream text.
+    `folder` is where the others keep files. The way "slots_own" leaves batch and attention to the server. `forced` is
+    the only token that servers may answer, None for any: noise is no text, and they stream text.
     """
 
     way: Way
@@ -43,6 +43,7 @@ class Job:
     threads: int = 1
     gpu_layers: int = 0
     kv_type: str = "f16"
+    flash_attention: bool = True
     fast_kernels: bool = False
     is_attention: bool = True
     book: list[int] = field(default_factory=list)

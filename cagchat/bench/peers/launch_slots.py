@@ -20,7 +20,8 @@ def main() -> None:
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):
         threads.n_threads = settings["n_threads"]
     del settings["n_threads"]
-    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type(1)
+    if "flash_attn" in settings:  # else it decides, by what the processor or the GPU can
+        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type(int(settings.pop("flash_attn")))
     kv_type = xllamacpp.ggml_type(settings.pop("kv_type"))
     parameters.cache_type_k = parameters.cache_type_v = kv_type
     for name, value in settings.items():

@@ -38,7 +38,7 @@ class Peer:
             n_ubatch=job.n_batch,
             n_threads=job.threads,
             n_threads_batch=job.threads,
-            flash_attn=True,
+            flash_attn=job.flash_attention,
             type_k=kv,
             type_v=kv,
             no_perf=True,

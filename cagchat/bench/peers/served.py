@@ -37,7 +37,7 @@ def package_server(job: Job, found: Found, began: float) -> Outcome:
         "n_threads": job.threads,
         "n_threads_batch": job.threads,
         "n_gpu_layers": job.gpu_layers,
-        "flash_attn": True,
+        "flash_attn": job.flash_attention,
         "type_k": GGML_TYPES[job.kv_type],
         "type_v": GGML_TYPES[job.kv_type],
         "cache": True,
@@ -110,12 +110,11 @@ def slot_server(job: Job, found: Found, began: float) -> Outcome:
 
 def slot_command(job: Job, found: Found, port: int) -> list[str]:
     """Return what starts llama-server: the package that has it as a library, or its own program."""
+    own = job.way == "slots_own"
     if found.versions.get(SLOTS):
         settings = {
             "model": job.model,
             "n_ctx": job.n_context,
-            "n_batch": job.n_batch,
-            "n_ubatch": job.n_batch,
             "n_threads": job.threads,
             "n_gpu_layers": job.gpu_layers,
             "kv_type": GGML_TYPES[job.kv_type],
@@ -128,16 +127,15 @@ def slot_command(job: Job, found: Found, port: int) -> list[str]:
             "hostnames": [HOST],
             "port": port,
         }
+        if not own:
+            settings |= {"n_batch": job.n_batch, "n_ubatch": job.n_batch, "flash_attn": job.flash_attention}
         return [found.python, "-P", str(LAUNCHERS / "launch_slots.py"), json.dumps(settings)]
     options = {
         "--model": job.model,
         "--ctx-size": job.n_context,
-        "--batch-size": job.n_batch,
-        "--ubatch-size": job.n_batch,
         "--threads": job.threads,
         "--threads-batch": job.threads,
         "--n-gpu-layers": job.gpu_layers,
-        "--flash-attn": "on",
         "--cache-type-k": job.kv_type,
         "--cache-type-v": job.kv_type,
         "--parallel": 1,
@@ -146,5 +144,8 @@ def slot_command(job: Job, found: Found, port: int) -> list[str]:
         "--host": HOST,
         "--port": port,
     }
+    if not own:
+        flash = "on" if job.flash_attention else "off"
+        options |= {"--batch-size": job.n_batch, "--ubatch-size": job.n_batch, "--flash-attn": flash}
     flags = ["--no-warmup", *([] if job.fast_kernels else ["--no-repack"])]
     return [found.llama_server, *(str(part) for pair in options.items() for part in pair), *flags]
