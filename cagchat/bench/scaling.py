@@ -54,7 +54,8 @@ NOTE = (
     "Opened is from asking the library for the book to a state that is restored and proved, the engine's process and "
     "the model's load included. The first fork of a book that was opened notes its owner in every cell; of the next "
     "ones the median of {forks} is shown. The first token is that of a question in a new chat without passages, whose "
-    "tokens attend to the whole book; book tokens evaluated are counted for that answer. Peak memory is the engine's process, its model's file included. Of {repeat} openings the best is shown; a text is read "
+    "tokens attend to the whole book; book tokens evaluated are counted for that answer. Peak memory is the engine's "
+    "process, its model's file included. Of {repeat} openings the best is shown; a text is read "
     "once. {text}"
 )
 MADE = "The text is made up. The synthetic models have random weights and bytes for tokens: their caches are real ones."
