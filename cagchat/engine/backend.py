@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cagchat.engine.child import Spare
-from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.fastpath import Verdicts, open_engine, record_crash
 from cagchat.engine.library import can_offload
 from cagchat.engine.process import EngineProcess, TokenizerProcess
@@ -22,7 +21,8 @@ from cagchat.plan.run import Run
 from cagchat.settings import Settings
 
 if TYPE_CHECKING:
-    # Planning takes 50 ms to load, which reopening a book need not wait for.
+    # Planning takes 50 ms to load and the fake 5, which reopening a book need not wait for.
+    from cagchat.engine.fake import FakeScript
     from cagchat.plan.card import Card
     from cagchat.plan.choose import Machine, Plan
     from cagchat.plan.planner import Planner
@@ -187,6 +187,8 @@ class FakeBackend:
         own_process: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        from cagchat.engine.fake import FakeScript
+
         self.script = script or FakeScript()
         self._own_process = own_process
         self._sleep = sleep
@@ -255,10 +257,14 @@ class FakeBackend:
 
     def open_tokenizer(self, model: Path) -> VocabularyReader:
         """See the protocol."""
+        from cagchat.engine.fake import FakeEngine
+
         return FakeEngine(EngineSettings(model=model, n_context=BOOK), self.script)
 
     def open_engine(self, settings: EngineSettings, notify: Notify) -> Engine:
         """See the protocol."""
+        from cagchat.engine.fake import FakeEngine
+
         if self._own_process:
             return EngineProcess(Start("fake", (settings, self.script)))
         return FakeEngine(settings, self.script, self._sleep)

@@ -26,7 +26,7 @@ from cagchat.engine.bindings import (
     load_model,
     package_version,
 )
-from cagchat.engine.finite import are_numbers, no_numbers
+from cagchat.engine.logits import are_numbers, largest, no_numbers
 from cagchat.engine.marks import Marks
 from cagchat.engine.padding import TILE_TOKENS, Work, padding
 from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_difference, map_existing, map_new
@@ -194,8 +194,7 @@ class LlamaEngine:
     def probe(self, sequence: int, token: int, top: int) -> Probe:
         """See the protocol."""
         logits = self._probe_on_fork(token) if sequence == BOOK else self._probe_in_place(sequence, token)
-        best = sorted(range(len(logits)), key=logits.__getitem__, reverse=True)[:top]
-        return Probe(token, tuple((i, logits[i]) for i in best))
+        return Probe(token, tuple((i, logits[i]) for i in largest(logits, top)))
 
     def _probe_on_fork(self, token: int) -> array[float]:
         """Evaluate a token after the book, which itself is never decoded into."""

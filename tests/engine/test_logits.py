@@ -1,4 +1,4 @@
-"""Logits that are no numbers: found wherever they come from, before anything is sampled from them."""
+"""Rows of logits: the largest, and those that are no numbers, found before anything is sampled from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cagchat.bench.synth import write_model
-from cagchat.engine.finite import are_numbers
+from cagchat.engine.logits import are_numbers, largest
 from cagchat.engine.process import EngineProcess
 from cagchat.engine.protocol import BOOK, CHAT, EngineSettings, Sampling
 from cagchat.engine.wire import Start
@@ -40,6 +40,13 @@ def test_a_token_may_be_ruled_out(logits: list[float]) -> None:
     """A negative infinity rules a token out and is no fault, unless all are."""
     assert are_numbers(array("f", [*logits, -math.inf]))
     assert not are_numbers(array("f", [-math.inf] * len(logits)))
+
+
+@given(st.lists(st.sampled_from([-2.5, 0.0, 0.5, 1.0, 7.25]), min_size=1, max_size=60), st.integers(1, 12))
+def test_largest_are_those_of_a_sorted_row(logits: list[float], count: int) -> None:
+    """The largest come first, of equal ones the lower token, and never more than there are."""
+    row = array("f", logits)
+    assert largest(row, count) == sorted(range(len(row)), key=row.__getitem__, reverse=True)[:count]
 
 
 @pytest.fixture(scope="module")
