@@ -10,6 +10,7 @@ A book is read once and asked about often, so plain attention is preferred where
 - K and V are f16: quantised V cannot be transposed, which plain attention wants;
 - no layer slides: its cells are reused in a ring, and the sums of plain attention would depend on where it stands,
   so that a rewound chat would not answer to the bit as before;
+- the architecture is known in detail: others may have windows, or V of other widths, that only llama.cpp knows of;
 - the scores of a batch fit in memory, which grow with the context: therefore batches are small.
 """
 
@@ -23,7 +24,7 @@ F16 = 2
 
 def plain_suits(shape: ModelShape, kv_type: KvType, *, on_gpu: bool) -> bool:
     """Tell whether a model is better asked without flash attention, if there is memory for it."""
-    return kv_type == "f16" and not on_gpu and not shape.slides and any(shape.kv_heads)
+    return kv_type == "f16" and not on_gpu and shape.exact and not shape.slides and any(shape.kv_heads)
 
 
 def work_bytes(shape: ModelShape, n_cells: int, n_tokens: int) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cagchat.context import LEAST_CHAT_TOKENS
 from cagchat.engine.protocol import KvType
+from cagchat.models.shape import ModelShape
 from cagchat.plan.caches import n_cells
 from cagchat.plan.card import Card
 from cagchat.plan.choose import (
@@ -31,7 +32,7 @@ from cagchat.plan.choose import (
 )
 from cagchat.plan.run import PLAIN_BATCH
 from cagchat.settings import Settings
-from tests.plan.cards import MIXTURE, NATIVE, PLENTY, card, cpu, gpu, unified
+from tests.plan.cards import MIXTURE, NATIVE, PLENTY, SMALL, card, cpu, gpu, unified
 from tests.plan.reported import GEMMA3
 
 CHAT = 1024
@@ -166,9 +167,10 @@ def test_gpus_attend_with_flash(one: Card) -> None:
     assert not option_of(one, gpu(), wish=replace(WISH, gpu_layers=0), kv="f16").way.flash_attention
 
 
-def test_sliding_layers_attend_with_flash() -> None:
-    """A ring of cells needs sums that do not depend on where it stands."""
-    assert option_of(card("Q8_0", GEMMA3), cpu(), kv="f16").way.flash_attention
+@pytest.mark.parametrize("shape", [GEMMA3, replace(SMALL, exact=False)], ids=["sliding", "unknown"])
+def test_others_attend_with_flash(shape: ModelShape) -> None:
+    """A ring of cells needs sums that do not depend on where it stands; an unknown architecture may have one."""
+    assert option_of(card("Q8_0", shape), cpu(), kv="f16").way.flash_attention
 
 
 def test_scores_that_do_not_fit_are_not_written_out() -> None:
