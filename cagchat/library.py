@@ -35,7 +35,7 @@ from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
 from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
-from cagchat.saved import saved
+from cagchat.saved import placed, saved
 from cagchat.settings import Settings
 from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
 from cagchat.states.lock import acquire, named_holder
@@ -190,7 +190,12 @@ class Library:
         truncated = plan.chosen is None
         if truncated:
             prefix = cut_for(prefix, option, self.settings)
-        return Choice(self._folder(job, run, truncated=truncated), run, option, reasons(plan), (pieces, prefix))
+        folder = self._folder(job, run, truncated=truncated)
+        with suppress(StateDamaged):  # a state that was read from a model file elsewhere keeps its attention
+            attention = folder.manifest().key.flash_attention
+            if attention != run.flash_attention:
+                run = placed(replace(run, flash_attention=attention), option.n_tokens, self.settings, self._backend)
+        return Choice(folder, run, option, reasons(plan), (pieces, prefix))
 
     def _words(self, document: Document, card: Card) -> tuple[Frame, Prefix]:
         """Frame a document with a model's chat template and tokenise it with the model's tokenizer."""

@@ -11,7 +11,7 @@ from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import KvType, RopeSettings
 from cagchat.errors import ModelError, StateDamaged
 from cagchat.models.facts import ModelFacts
-from cagchat.plan.run import DEFAULT_BATCH, PLAIN_BATCH, Run
+from cagchat.plan.run import Run, batch_for
 from cagchat.settings import Settings
 from cagchat.states.manifest import Manifest
 from cagchat.states.store import StateFolder, States, slug
@@ -87,7 +87,7 @@ def placed(run: Run, n_tokens: int, settings: Settings, backend: Backend) -> Run
             return replace(run, batch=way.batch, gpu_layers=way.gpu_layers, experts_in_ram=way.experts_in_ram)
     return replace(
         run,
-        batch=settings.batch or (DEFAULT_BATCH if run.flash_attention else PLAIN_BATCH),
+        batch=batch_for(settings.batch, flash_attention=run.flash_attention),
         gpu_layers=settings.gpu_layers,
         experts_in_ram=max(0, settings.experts_in_ram),
     )

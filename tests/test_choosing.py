@@ -196,7 +196,8 @@ def test_without_a_gpu_nothing_is_planned(tmp_path: Path, book: Path) -> None:
     backend = Scripted(machine=cpu(1))
     run = reopened(tmp_path, book, replace(SETTINGS, batch=0, experts_in_ram=-1), backend)
     assert (run.flash_attention, run.batch, run.gpu_layers, run.experts_in_ram) == (False, PLAIN_BATCH, -1, 0)
-    assert reopened(tmp_path, book, replace(SETTINGS, batch=96), backend).batch == 96
+    assert reopened(tmp_path, book, replace(SETTINGS, batch=48), backend).batch == 48
+    assert reopened(tmp_path, book, replace(SETTINGS, batch=512), backend).batch == PLAIN_BATCH
     assert backend.plans == 0
 
 

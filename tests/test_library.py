@@ -46,6 +46,7 @@ from cagchat.events import (
 )
 from cagchat.files import process_runs
 from cagchat.library import Library, Options
+from cagchat.models.facts import ModelFacts
 from cagchat.proof import count_evaluated
 from cagchat.states.key import StateKey
 from cagchat.states.lock import holder
@@ -622,6 +623,26 @@ def test_stop_and_resume_with_a_real_model(kind: Kind, home: Path, tmp_path: Pat
     with opening(whole, book) as unbroken:
         assert ready.manifest.probe == unbroken.manifest.probe
         assert ready.manifest.state == unbroken.manifest.state
+
+
+class Elsewhere(FakeBackend):
+    """A model whose file may lie anywhere: what is in it is the same."""
+
+    def facts(self, model: Path) -> ModelFacts:
+        return replace(super().facts(model), tensor_digest="the same")
+
+
+@pytest.mark.parametrize("flash_attention", [False, True])
+def test_moved_model_restores_with_the_attention_of_the_state(home: Path, book: Path, flash_attention: bool) -> None:
+    """With its model in another folder a state is found all the same, whatever attention would be chosen today."""
+    backend = Watched(Elsewhere())
+    folder = sealed(library_of(home, backend, replace(SETTINGS, model="/old/m.gguf")), book)
+    rewrite(folder, key=replace(folder.manifest().key, flash_attention=flash_attention))
+    ready, events = opened(library_of(home, backend, replace(SETTINGS, model="/new/m.gguf")), book)
+    assert book_tokens_evaluated(ready) == 0
+    assert not of_type(events, Notice)
+    assert ready.settings.flash_attention is flash_attention
+    assert ready.settings.model == Path("/new/m.gguf")
 
 
 def test_stop_while_restoring(home: Path, book: Path) -> None:

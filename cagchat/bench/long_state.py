@@ -1,8 +1,8 @@
 """Make a saved state as long as wanted out of a short one, to reach a depth in seconds that takes hours to read.
 
-Its rows are those of the short state, over and over, so they are of the right types and finite; its positions count up
-without a gap, and a hybrid's recurrent state stands at the end. What attention costs depends on how many cells there
-are, not on what they hold. Layout: see `engine.blob`.
+Its rows are the bytes of the short state's, over and over, so they are of the right types and finite; its positions
+count up without a gap, and a hybrid's recurrent state stands at the end. What attention costs depends on how many cells
+there are, not on what they hold. Layout: see `engine.blob`.
 """
 
 from __future__ import annotations

@@ -148,9 +148,11 @@ def describe(bench: Workbench) -> dict[str, str | int]:
     """Return what the figures depend on."""
     from cagchat import documents
     from cagchat.bench.workbench import count_tokens
+    from cagchat.choosing import planned
     from cagchat.engine.fastpath import processor_name
 
-    settings = bench.settings
+    settings, n_tokens = bench.settings, count_tokens(bench)
+    option = planned(lambda _: n_tokens, settings, bench.backend).chosen
     return {
         "cagchat": __version__,
         "processor": processor_name(),
@@ -159,10 +161,11 @@ def describe(bench: Workbench) -> dict[str, str | int]:
         "llama_cpp_python": version("llama-cpp-python"),
         "model": bench.model_name,
         "kv_type": settings.kv_type,
-        "batch": settings.batch,
+        "batch": option.way.batch if option else settings.batch,
+        "attention": "plain" if option and not option.way.flash_attention else "flash",
         "gpu_layers": settings.gpu_layers,
         "book": documents.load(bench.book).title,
-        "tokens": count_tokens(bench),
+        "tokens": n_tokens,
         "repeat": bench.repeat,
         "shown": "best",
     }
@@ -185,10 +188,10 @@ def measured(name: str, bench: Workbench, **options: object) -> tuple[Sequence[T
 
 def show_machine(machine: dict[str, str | int]) -> None:
     """Print in one sentence what the figures depend on."""
-    batch = f", batch {machine['batch']}" if machine["batch"] else ""
     print(
         f"{machine['processor']}, {machine['cores']} cores ({machine['threads']} used), llama-cpp-python "
-        f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}{batch}; "
+        f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}, "
+        f"{machine['attention']} attention, batch {machine['batch']}; "
         f"{machine['book']}, {machine['tokens']:,} tokens. The best of {machine['repeat']} runs is shown.\n",
         flush=True,
     )

@@ -187,19 +187,23 @@ class FakeEngine:
 
     def probe(self, sequence: int, token: int, top: int) -> Probe:
         """See the protocol."""
-        where: int | None = sequence
-        if sequence == BOOK:
-            where = next((s for s in range(self._settings.n_sequences) if not self.length(s)), None)
-            if where is None:
-                raise EngineError("A probe of the book needs a free sequence.", "Clear the chat first.")
-            self.fork(BOOK, where)
-        assert where is not None
-        length = self.length(where) if where == sequence else 0
-        self._append(where, [token], probe=True)
-        logits = self._last_logits(where)
-        self._cut(where, length)
+        where = sequence if sequence != BOOK else self._spare()
+        length = self.length(where)
+        if where != sequence:
+            self.fork(sequence, where)
+        try:
+            self._append(where, [token], probe=True)
+            logits = self._last_logits(where)
+        finally:
+            self._cut(where, length)
         best = sorted(range(N_VOCAB), key=logits.__getitem__, reverse=True)[:top]
         return Probe(token, tuple((i, logits[i]) for i in best))
+
+    def _spare(self) -> int:
+        for sequence in range(self._settings.n_sequences):
+            if not self.length(sequence):
+                return sequence
+        raise EngineError("A probe of the book needs a free sequence.", "Clear the chat first.")
 
     def fork(self, source: int, target: int) -> None:
         """See the protocol."""

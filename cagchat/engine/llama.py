@@ -497,6 +497,7 @@ class LlamaEngine:
         self._read(sequence, path, blob, WHOLE)
         if self.length(sequence) != blob.n_tokens:
             reached = self.length(sequence)
+            self._poisoned = True
             self.clear(sequence)
             raise StateDamaged(
                 f"{path} restored {reached:,} tokens where {blob.n_tokens:,} were saved.",
@@ -536,11 +537,12 @@ class LlamaEngine:
                 self._ll.llama_synchronize(self._context)
             finally:
                 checker.join()
-            if checker.damaged_piece is not None:
+            if checker.damaged_piece is not None or read != blob.size_bytes:
+                self._poisoned = True  # what was copied may be anything
                 self.clear(sequence)
+            if checker.damaged_piece is not None:
                 raise damaged(path, blob, checker.damaged_piece)
             if read != blob.size_bytes:
-                self.clear(sequence)
                 raise StateDamaged(
                     f"llama.cpp did not accept {path}{self._log.because()}.", "The book has to be read again."
                 )
@@ -622,8 +624,8 @@ class LlamaEngine:
         """Return what padding is decided by; None where fillers make nothing faster."""
         ll, model = self._ll, self._model
         on_gpu = ll.llama_supports_gpu_offload() and self._settings.gpu_layers != 0
-        plain = self._settings.kv_type != "f16" or not self._settings.flash_attention
-        if on_gpu or plain or not self._fillers():
+        untiled = self._settings.kv_type != "f16" or not self._settings.flash_attention
+        if on_gpu or untiled or not self._fillers():
             return None
         elements = ll.llama_model_n_layer(model) * ll.llama_model_n_embd(model)
         return Work(elements_per_position=elements, parameters=ll.llama_model_n_params(model))

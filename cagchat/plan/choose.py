@@ -9,8 +9,8 @@ The order in which ways to read are tried is the order of the answers they give,
 5. the next model
 
 Within one such way plain attention is preferred to flash attention where it answers sooner (`plan.attention`), and the
-batch is as large as fits: both change the speed, not the answers. The context is as long as the
-book and the chat need and no longer, and YaRN is used only when that is more than the model was trained for.
+batch is as large as fits: both change the speed and no more of the answers than rounding does. The context is as long
+as the book and the chat need and no longer, and YaRN is used only when that is more than the model was trained for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cagchat.plan.attention import plain_suits
 from cagchat.plan.buffers import Backend
 from cagchat.plan.card import Card
 from cagchat.plan.memory import Memory, Request, memory
-from cagchat.plan.run import DEFAULT_BATCH, PLAIN_BATCH
+from cagchat.plan.run import DEFAULT_BATCH, batch_for
 from cagchat.plan.state_size import state_bytes
 from cagchat.proof import size
 from cagchat.settings import Settings
@@ -44,7 +44,7 @@ class Machine:
     """What a plan may use: bytes of GPU memory (0 without a GPU), of RAM and of disk; 0 for RAM or disk not known.
 
     `size_bytes` is what its memory is in all, the GPU's if it has one: it tells the tier. `unified` says that GPU
-    memory is taken from the RAM.
+    memory is taken from the RAM; `unseen_gpu` that there may be a GPU of whose memory nothing is known.
     """
 
     device_bytes: int
@@ -54,6 +54,7 @@ class Machine:
     n_devices: int = 1
     size_bytes: int = 0
     unified: bool = False
+    unseen_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +204,10 @@ def weighed(card: Card, kv_type: KvType, experts: bool, n_tokens: int, wish: Wis
         way = Way(card, kv_type, batch, 0, 1.0, wish.gpu_layers, in_ram, flash)
         return sized(way, n_tokens, wish, machine)
 
-    on_gpu = machine.device_bytes > 0 and wish.gpu_layers != 0
+    on_gpu = (machine.device_bytes > 0 or machine.unseen_gpu) and wish.gpu_layers != 0
     fixed = wish.flash_attention
     if fixed is False or (fixed is None and plain_suits(card.shape, kv_type, on_gpu=on_gpu)):
-        plain = of_batch(wish.batch or PLAIN_BATCH, flash=False)
+        plain = of_batch(batch_for(wish.batch, flash_attention=False), flash=False)
         if plain.fits or fixed is False:
             return plain
     option = of_batch(smallest)

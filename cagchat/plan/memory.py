@@ -140,12 +140,12 @@ def _compute(request: Request) -> Bytes:
     flash = request.flash_attention
     outputs = output_bytes(request.shape, request.n_sequences)
     on_host = compute_bytes(*sizes, "cpu", flash_attention=flash)
-    if not flash:
-        on_host += work_bytes(request.shape, n_cells(request.n_context), request.n_ubatch)
+    work = 0 if flash else work_bytes(request.shape, n_cells(request.n_context), request.n_ubatch)
+    on_host += work
     if not request.on_device:
         return Bytes(host=on_host + outputs)
     inputs, whole = input_bytes(*sizes, flash_attention=flash), request.first_gpu_layer == 0
-    each = compute_bytes(*sizes, request.backend, flash_attention=flash)
+    each = compute_bytes(*sizes, request.backend, flash_attention=flash) + work
     if whole and request.n_devices > 1 and not request.experts_in_ram:
         each += (PIPELINE_COPIES - 1) * inputs
     streamed = streamed_bytes(request.tensors, request.gpu_layers, request.experts_in_ram)

@@ -90,7 +90,7 @@ class Planner:
             ram, whole = int(found.available_bytes * FREE_SHARE), found.total_bytes
         gpus = self._hardware().gpus if offload else ()
         if not gpus:
-            return Machine(0, ram, disk, size_bytes=whole)
+            return Machine(0, ram, disk, size_bytes=whole, unseen_gpu=offload)
         free, total = sum(gpu.free_bytes for gpu in gpus), sum(gpu.total_bytes for gpu in gpus)
         allowed = int(settings.vram_gb * GIB) or total
         return Machine(

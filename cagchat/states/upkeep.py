@@ -235,7 +235,7 @@ def check_header(view: memoryview, manifest: Manifest, file: StateFile, *, whole
     if kinds is None:
         return f'{file.name} cannot be checked: the manifest names an unknown memory, "{manifest.memory}".'
     try:
-        parts = parse_either(view, kinds)
+        parts = parse_either(view, kinds, flash_attention=manifest.key.flash_attention)
         if whole:
             blobs.check_complete(parts)
         if parts != file.blob.parts or blobs.n_tokens(parts) != file.blob.n_tokens:
@@ -245,13 +245,13 @@ def check_header(view: memoryview, manifest: Manifest, file: StateFile, *, whole
     return ""
 
 
-def parse_either(view: memoryview, kinds: tuple[blobs.PartKind, ...]) -> tuple[Part, ...]:
+def parse_either(view: memoryview, kinds: tuple[blobs.PartKind, ...], *, flash_attention: bool) -> tuple[Part, ...]:
     """Parse a header whose cells have one or the other size; which one, only the loaded model knows."""
     try:
-        return blobs.parse(view, kinds, extended_cells=False)
+        return blobs.parse(view, kinds, extended_cells=False, flash_attention=flash_attention)
     except StateDamaged as plain:
         try:
-            return blobs.parse(view, kinds, extended_cells=True)
+            return blobs.parse(view, kinds, extended_cells=True, flash_attention=flash_attention)
         except StateDamaged:
             raise plain from None
 

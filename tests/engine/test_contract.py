@@ -288,6 +288,37 @@ def test_a_fork_that_is_made_again_is_a_new_one(engine: Engine) -> None:
     assert ask(engine, "Who was late?") == first
 
 
+def test_a_source_that_was_read_anew_is_forked_anew(engine: Engine) -> None:
+    """A book that was cut and read on to the same length with other words is not taken for what a fork shares."""
+    n_book = read_book(engine)
+    engine.fork(BOOK, CHAT)
+    if not engine.rewind(BOOK, n_book // 2):
+        engine.clear(BOOK)
+    missing = n_book - engine.length(BOOK)
+    for _ in engine.evaluate(BOOK, tokens(engine, TEXT * 9)[-missing:]):
+        pass
+    engine.fork(BOOK, CHAT + 1)
+    engine.fork(BOOK, CHAT)
+    assert engine.length(CHAT) == n_book
+    assert engine.logits(CHAT, [7]) == engine.logits(CHAT + 1, [7])
+
+
+def test_damaged_state_leaves_nothing_behind(engine: Engine, case: Case, models: Path, tmp_path: Path) -> None:
+    """After a state that is no numbers was refused, the same engine reads the book as a fresh one does, to the bit."""
+    read_book(engine)
+    saved, _ = engine.save(BOOK, tmp_path / "state")
+    fresh = ask(engine, "Who was late?")
+    with (tmp_path / "state").open("r+b") as file:
+        file.seek(saved.size_bytes // 2)
+        file.write(b"\xff" * (saved.size_bytes // 2))
+    for sequence in (BOOK, CHAT):
+        engine.clear(sequence)
+    with pytest.raises(StateDamaged):
+        engine.restore(BOOK, tmp_path / "state", saved)
+    read_book(engine)
+    assert ask(engine, "Who was late?") == fresh
+
+
 def test_a_fork_of_another_text_of_the_same_length_is_another(engine: Engine) -> None:
     """A fork that outlived its source is not taken for one of what was read in its place."""
     n_book = read_book(engine)

@@ -173,6 +173,13 @@ def test_others_attend_with_flash(shape: ModelShape) -> None:
     assert option_of(card("Q8_0", shape), cpu(), kv="f16").way.flash_attention
 
 
+def test_gpus_that_are_not_seen_attend_with_flash() -> None:
+    """Where llama.cpp may use a GPU that nobody can look into, it is taken for one."""
+    unseen = replace(cpu(), unseen_gpu=True)
+    assert option_of(card(), unseen, kv="f16").way.flash_attention
+    assert not option_of(card(), unseen, wish=replace(WISH, gpu_layers=0), kv="f16").way.flash_attention
+
+
 def test_scores_that_do_not_fit_are_not_written_out() -> None:
     """With a byte of RAM less than plain attention needs, flash attention is used, and the same model and types."""
     plain = option_of(card(), cpu(), kv="f16")

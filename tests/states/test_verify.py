@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cagchat.engine.protocol import KvType
 from cagchat.states import upkeep
 from cagchat.states.manifest import Manifest
 from cagchat.states.store import StateFolder
-from tests.reading_cases import library_of, opening, write_book
+from tests.reading_cases import SETTINGS, Kind, library_for, library_of, opening, write_book
 
 
 @pytest.fixture
@@ -25,6 +27,20 @@ def folder(tmp_path: Path) -> StateFolder:
 def test_a_sound_state_has_no_problem(folder: StateFolder) -> None:
     """What was just read verifies."""
     assert upkeep.verify(folder) == ()
+
+
+@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
+def test_a_real_state_has_no_problem(kv_type: KvType, tmp_path: Path, models: Path) -> None:
+    """A state of llama.cpp verifies, with flash attention (q8_0) and without it (f16, on a processor)."""
+    settings = replace(SETTINGS, kv_type=kv_type)
+    library, _ = library_for(Kind("qwen35", "hybrid"), tmp_path / "home", models, settings)
+    with opening(library, write_book(tmp_path)) as book:
+        assert book.manifest.key.flash_attention is (kv_type != "f16")
+        assert upkeep.verify(book.folder) == ()
+    (boundary, *_) = book.manifest.boundaries
+    path = book.folder.path / boundary.name
+    path.write_bytes(bytes(path.stat().st_size))
+    assert any(boundary.name in problem for problem in upkeep.verify(book.folder))
 
 
 def test_damage_is_found_every_time(folder: StateFolder) -> None:
