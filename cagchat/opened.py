@@ -22,7 +22,8 @@ PROBE_TOP = 8
 # How much a probe's logits may differ. With one build only the number of threads can change them, by hundredths;
 # between builds and processors it is some tenths. Another text of the same length differs by whole units, or in which
 # tokens are likely at all (measured with SmolLM2, three phrases of 700 tokens replaced). A boundary's token stands in
-# another cell than when it was recorded, behind the whole book, which changed SmolLM2's logits by up to a third.
+# another cell than when it was recorded, behind the whole book: without flash attention that changes the order of sums,
+# and changed SmolLM2's logits by up to a third.
 SAME_BUILD, OTHER_BUILD, OTHER_CELL = 0.25, 0.5, 1.0
 
 if TYPE_CHECKING:
@@ -139,13 +140,17 @@ def restore(engine: Engine, folder: StateFolder, manifest: Manifest, file: State
         raise StateDamaged(f"{folder.name} has no saved state.", "Read the book with `cagchat read`.")
     path = folder.path / file.name
     transfer = engine.restore(BOOK, path, file.blob)
-    tolerance = SAME_BUILD if engine.info.build == manifest.build else OTHER_BUILD
-    exact = proved(engine, BOOK, path, manifest.probe, tolerance)
+    exact = proved(engine, BOOK, path, manifest.probe, tolerance(engine, manifest))
     engine.mark(BOOK)
     return Restored(file.blob.n_tokens, transfer.size_bytes, transfer.elapsed_s, exact=exact)
 
 
-def rewind_to_boundary(engine: Engine, folder: StateFolder, file: StateFile) -> None:
+def tolerance(engine: Engine, manifest: Manifest) -> float:
+    """Return by how much a probe may differ from the one in the manifest."""
+    return SAME_BUILD if engine.info.build == manifest.build else OTHER_BUILD
+
+
+def rewind_to_boundary(engine: Engine, folder: StateFolder, manifest: Manifest, file: StateFile) -> None:
     """Rewind the chat's sequence, which must hold the book that far, to a boundary, and prove it by its probe.
 
     Raises `StateDamaged` like `restore`; the sequence must be cleared or forked anew then.
@@ -153,16 +158,17 @@ def rewind_to_boundary(engine: Engine, folder: StateFolder, file: StateFile) -> 
     path = folder.path / file.name
     engine.restore_boundary(CHAT, path, file.blob)
     if file.probe is not None:
-        proved(engine, CHAT, path, file.probe, OTHER_CELL)
+        allowed = tolerance(engine, manifest)
+        proved(engine, CHAT, path, file.probe, allowed if engine.settings.flash_attention else max(allowed, OTHER_CELL))
 
 
-def proved(engine: Engine, sequence: int, path: Path, recorded: Probe, tolerance: float) -> bool:
+def proved(engine: Engine, sequence: int, path: Path, recorded: Probe, allowed: float) -> bool:
     """Check a restored sequence by the probe that was recorded with it; return whether the logits are quite the same.
 
-    Raises `StateDamaged` when they differ by more than `tolerance`, or in which tokens are likely.
+    Raises `StateDamaged` when they differ by more than is allowed, or in which tokens are likely.
     """
     found = engine.probe(sequence, recorded.token, PROBE_TOP)
-    if not agrees(recorded, found, tolerance):
+    if not agrees(recorded, found, allowed):
         raise StateDamaged(f"{path} gives other logits than when it was saved.", "The book has to be read again.")
     return found == recorded
 

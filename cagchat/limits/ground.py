@@ -134,7 +134,7 @@ class Ground:
         for file in self._snapshots():
             engine.fork(BOOK, CHAT)
             try:
-                rewind_to_boundary(engine, self._book.folder, file)
+                rewind_to_boundary(engine, self._book.folder, self._book.manifest, file)
             except StateDamaged as damage:
                 self._book.snapshots.drop(file)
                 yield Notice(f"{damage.message} An earlier snapshot is used instead.")

@@ -414,7 +414,7 @@ def rewound(bench: Bench) -> array[float] | str:
     try:
         (file,) = bench.folder.manifest().boundaries
         engine.fork(BOOK, CHAT)
-        rewind_to_boundary(engine, bench.folder, file)
+        rewind_to_boundary(engine, bench.folder, bench.manifest, file)
         return engine.logits(CHAT, bench.question)
     except EngineDied:
         bench.again()
