@@ -360,6 +360,8 @@ class LlamaEngine:
             self._marks.copy(source, target)
             return
         self.clear(target)
+        if self._poisoned and not self._settings.flash_attention and not self._others(source):
+            self._purge(source)
         self._shared[target] = (source, length)
         if length:
             if self._info.memory == "sliding":
@@ -374,7 +376,24 @@ class LlamaEngine:
 
         Windows hold the last tokens only, and a ring of cells must not be filled by two of them.
         """
-        return length > 0 and self._shared.get(target) == (source, length) and self._info.memory != "sliding"
+        usable = length > 0 and not self._poisoned and self._info.memory != "sliding"
+        return usable and self._shared.get(target) == (source, length)
+
+    def _others(self, sequence: int | None) -> bool:
+        """Tell whether any other sequence holds something."""
+        return any(self.length(other) for other in range(self._settings.n_sequences) if other != sequence)
+
+    def _purge(self, kept: int | None) -> None:
+        """Empty all cells but those of one sequence, which go through memory.
+
+        A cell that was given back keeps its values, and plain attention multiplies them by nothing: what is no number
+        would stay none.
+        """
+        state = self._state(kept, WHOLE) if kept is not None and self.length(kept) else None
+        self._ll.llama_memory_clear(self._kv, True)
+        if kept is not None and state is not None:
+            self._load_state(kept, state, WHOLE)
+        self._poisoned = False
 
     def mark(self, sequence: int) -> None:
         """See the protocol."""
@@ -439,23 +458,26 @@ class LlamaEngine:
         self._marks.cut(sequence, 0)
         self._forget_prompt(sequence, 0)
         self._forget_shared(sequence, 0)
-        if self._poisoned and not any(map(self.length, range(self._settings.n_sequences))):
-            # A cell that was given back keeps its values, and plain attention multiplies them by nothing: what is no
-            # number stays none.
-            self._ll.llama_memory_clear(self._kv, True)
-            self._poisoned = False
+        if self._poisoned and not self._others(None):
+            self._purge(None)
 
     def _partial_state(self, sequence: int) -> bytearray:
-        size = self._ll.llama_state_seq_get_size_ext(self._context, sequence, PARTIAL_ONLY)
+        return self._state(sequence, PARTIAL_ONLY)
+
+    def _load_partial(self, sequence: int, snapshot: Any) -> None:
+        self._load_state(sequence, snapshot, PARTIAL_ONLY)
+
+    def _state(self, sequence: int, what: int) -> bytearray:
+        size = self._ll.llama_state_seq_get_size_ext(self._context, sequence, what)
         snapshot = bytearray(size)
-        written = self._ll.llama_state_seq_get_data_ext(self._context, _pointer(snapshot), size, sequence, PARTIAL_ONLY)
+        written = self._ll.llama_state_seq_get_data_ext(self._context, _pointer(snapshot), size, sequence, what)
         if written != size:
             raise EngineError(f"A snapshot of {size:,} bytes could not be taken.", "Open the book again.")
         return snapshot
 
-    def _load_partial(self, sequence: int, snapshot: Any) -> None:
+    def _load_state(self, sequence: int, snapshot: Any, what: int) -> None:
         size = len(snapshot)
-        read = self._ll.llama_state_seq_set_data_ext(self._context, _pointer(snapshot), size, sequence, PARTIAL_ONLY)
+        read = self._ll.llama_state_seq_set_data_ext(self._context, _pointer(snapshot), size, sequence, what)
         if read != size:
             raise EngineError("A snapshot could not be loaded back.", "Open the book again.")
 

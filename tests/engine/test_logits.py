@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cagchat.bench.synth import write_model
+from cagchat.bench.synth import Architecture, write_model
 from cagchat.engine.logits import are_numbers, largest
 from cagchat.engine.process import EngineProcess
 from cagchat.engine.protocol import BOOK, CHAT, EngineSettings, Sampling
@@ -90,3 +93,29 @@ def test_a_probe_says_that_the_state_is_no_good(engine: EngineProcess) -> None:
     with pytest.raises(StateDamaged, match="no numbers"):
         engine.probe(BOOK, 1, 4)
     assert engine.length(CHAT) == 0
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "qwen35"])
+@pytest.mark.parametrize("flash_attention", [False, True])
+def test_a_chat_without_numbers_does_not_spoil_the_next(
+    architecture: Architecture, flash_attention: bool, tmp_path: Path
+) -> None:
+    """After a question that gave no numbers the next one is answered to the bit, and nothing is read again."""
+    path = write_model(tmp_path / "m.gguf", architecture, embed=64, heads=1, kv_heads=1, feed_forward=64)
+    for tensor in gguf.GGUFReader(path, "r+").tensors:
+        if tensor.name == "token_embd.weight":
+            tensor.data[200] = np.nan
+    settings = EngineSettings(path, n_context=512, n_batch=64, threads=1, fast_kernels=False)
+    start = Start("llama", (replace(settings, flash_attention=flash_attention),))
+    with closing(EngineProcess(start)) as engine:
+        list(engine.evaluate(BOOK, list(range(100, 190))))
+        engine.fork(BOOK, CHAT)
+        first = engine.logits(CHAT, [5, 6, 7])
+        engine.fork(BOOK, CHAT)
+        with pytest.raises(ModelError, match="no numbers"):
+            engine.logits(CHAT, [200] * 40)
+        engine.take_spans()
+        engine.fork(BOOK, CHAT)
+        assert engine.logits(CHAT, [5, 6, 7]) == first
+        assert [span.start for span in engine.take_spans() if not span.padding] == [90]
+        assert engine.length(BOOK) == 90
