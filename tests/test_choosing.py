@@ -61,6 +61,12 @@ def read(home: Path, book: Path, settings: Settings = SETTINGS, options: Options
         return opened.folder
 
 
+def keep_attention(folder: StateFolder, *, flash_attention: bool) -> None:
+    """Let a state be one that was read with flash attention, or without."""
+    manifest = folder.manifest()
+    folder.write_manifest(replace(manifest, key=replace(manifest.key, flash_attention=flash_attention)))
+
+
 def found_state(
     home: Path, book: Path, settings: Settings = SETTINGS, backend: FakeBackend | None = None
 ) -> tuple[StateFolder, Run] | None:
@@ -192,12 +198,14 @@ def test_damaged_manifest_is_passed_over(tmp_path: Path, book: Path) -> None:
 
 def test_without_a_gpu_nothing_is_planned(tmp_path: Path, book: Path) -> None:
     """Reopening where only the processor computes takes the settings as they are, and makes no plan."""
-    read(tmp_path, book)
+    folder = read(tmp_path, book)
     backend = Scripted(machine=cpu(1))
     run = reopened(tmp_path, book, replace(SETTINGS, batch=0, experts_in_ram=-1), backend)
-    assert (run.flash_attention, run.batch, run.gpu_layers, run.experts_in_ram) == (False, PLAIN_BATCH, -1, 0)
-    assert reopened(tmp_path, book, replace(SETTINGS, batch=48), backend).batch == 48
-    assert reopened(tmp_path, book, replace(SETTINGS, batch=512), backend).batch == PLAIN_BATCH
+    assert (run.batch, run.gpu_layers, run.experts_in_ram) == (512, -1, 0)
+    assert reopened(tmp_path, book, replace(SETTINGS, batch=96), backend).batch == 96
+    keep_attention(folder, flash_attention=False)
+    batches = [reopened(tmp_path, book, replace(SETTINGS, batch=batch), backend).batch for batch in (0, 48, 512)]
+    assert batches == [PLAIN_BATCH, 48, PLAIN_BATCH]
     assert backend.plans == 0
 
 
@@ -225,9 +233,7 @@ def test_placing_keeps_what_the_bytes_mean(tmp_path: Path, book: Path) -> None:
 @pytest.mark.parametrize("flash_attention", [False, True])
 def test_placing_keeps_the_attention_that_a_state_is_of(tmp_path: Path, book: Path, flash_attention: bool) -> None:
     """A state without flash attention is opened without it on a GPU too, one with it on a processor that has room."""
-    folder = read(tmp_path, book)
-    manifest = folder.manifest()
-    folder.write_manifest(replace(manifest, key=replace(manifest.key, flash_attention=flash_attention)))
+    keep_attention(read(tmp_path, book), flash_attention=flash_attention)
     for machine in (gpu(PLENTY), gpu(1000), cpu(PLENTY)):
         run = reopened(tmp_path, book, backend=Scripted((card(path=Path("fake.gguf")),), machine))
         assert run.flash_attention is flash_attention

@@ -204,8 +204,9 @@ class FakeBackend:
 
         path = model or self.named_model(settings) or Path(FAKE_MODEL)
         trained = self.script.context_trained
-        # As small as the fake is: what a plan says about it is not far from what it takes.
-        shape = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, trained)
+        # As small as the fake is: what a plan says about it is not far from what it takes. Its attention is none that
+        # could be chosen.
+        shape = ModelShape("llama", 259, 8, 8, 1, (1,), 8, 8, trained, exact=False)
         return (
             Card(
                 model=path.stem,
