@@ -86,9 +86,13 @@ def listed(*names: tuple[str, str]) -> list[Card]:
 
 
 def test_machine_without_a_gpu(tmp_path: Path) -> None:
-    """Most of the RAM that is free may be used, all of the disk; the tier is by all the RAM."""
-    expected = Machine(0, int(20 * GIB * FREE_SHARE), 77, size_bytes=32 * GIB)
+    """Most of the RAM that is free may be used, all of the disk; the tier is by all the RAM.
+
+    A llama.cpp that can offload may find a GPU all the same that the drivers asked here do not know.
+    """
+    expected = Machine(0, int(20 * GIB * FREE_SHARE), 77, size_bytes=32 * GIB, unseen_gpu=True)
     assert machine_of(tmp_path, NONE) == expected
+    assert machine_of(tmp_path, NONE, Settings(gpu_layers=0)) == replace(expected, unseen_gpu=False)
 
 
 def test_machine_with_a_gpu(tmp_path: Path) -> None:
