@@ -66,6 +66,8 @@ class Shelf:
 
 
 def settings_for(kind: Kind) -> Settings:
+    if kind.model == "qwen35moe":  # one hybrid with flash attention, which quantised K and V need
+        return replace(SETTINGS, kv_type="q8_0")
     return WIDE if kind.memory == "sliding" else SETTINGS
 
 
@@ -185,9 +187,10 @@ def test_nothing_beyond_the_limit(book: OpenBook, sessions: Sessions, monkeypatc
 def test_goes_on_as_a_context_that_was_given_only_that(place: str, book: OpenBook) -> None:
     """Logits after the limit are those of a context that was given the same tokens and no more.
 
-    Within rounding where a batch of the reading ended and nothing is read again: question and answer lie in cells
-    beside the book's, so that sums are made in another order. Elsewhere cells come from a longer batch as well, and the
-    likeliest tokens are the same.
+    Where a batch of the reading ended and nothing is read again, they are the same to the bit with flash attention, and
+    without it within rounding: question and answer lie in cells beside the book's, so that sums are made in another
+    order, as they are in a window whose cells a probe has moved. Elsewhere cells come from a longer batch as well, and
+    the likeliest tokens are the same.
     """
     tokens, n_head, n_batch = book.folder.tokens(), book.manifest.n_head, book.settings.n_batch
     ends = {file.blob.n_tokens for file in book.manifest.boundaries}
@@ -210,6 +213,8 @@ def test_goes_on_as_a_context_that_was_given_only_that(place: str, book: OpenBoo
     fresh = greedy(book.engine, body(book))
     if nothing_read and (cut in ends or cut % n_batch == 0):
         assert max(farthest(one, other) for one, other in zip(fresh, rows, strict=True)) < ROUNDING
+        if book.settings.flash_attention and book.engine.info.memory != "sliding":
+            assert fresh == rows
     assert [likeliest(row) for row in fresh] == [likeliest(row) for row in rows]
 
 
