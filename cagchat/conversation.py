@@ -162,6 +162,9 @@ class Conversation:
         """
         question = _checked(question)
         self._stopping = False
+        return (yield from self._ask(question, options))
+
+    def _ask(self, question: str, options: AskOptions) -> Asking:
         session = self._session()
         noted = self.limit.noted() if self.limit else {}  # a program that is killed must not leave a chat without it
         number = self._sessions.begin_turn(session.id, question, noted)
@@ -194,10 +197,11 @@ class Conversation:
 
     def _repeat(self, turn: Turn, question: str, options: AskOptions) -> Asking:
         question = _checked(question)  # before anything is superseded
+        self._stopping = False
         session = self._session()
         self._sessions.supersede_from(session.id, turn.number)
         self._rewind_before(turn.number, question, options)
-        yield from self.ask(question, options)
+        yield from self._ask(question, options)
 
     def _turn(self, number: int | None) -> Turn:
         turns = self.turns()
@@ -446,6 +450,7 @@ class Conversation:
 
         The prompt ends with what the answer begins with; it is empty when the last one is answered again.
         """
+        self._still_wanted()  # so that the prompt is not read for nobody
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         splitter = ThinkingSplitter(self._closing(options))
         draft.tokens.extend(begun.tokens)

@@ -116,6 +116,8 @@ class Reader:
                 for progress in self._engine.evaluate(BOOK, tokens[position:end]):
                     self._this_run_s = done_before + progress.elapsed_s
                     yield self._progress(progress.position)
+                    if self._stopping:  # a stop may have come before the engine was at work
+                        self._engine.cancel()
             except EngineCancelled:
                 self._stopping = True
             elapsed = self._timer() - began

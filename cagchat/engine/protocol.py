@@ -324,6 +324,6 @@ class Engine(Tokenizer, Protocol):
     def cancel(self) -> None:
         """Ask the running `evaluate` to end after its current batch, or `generate` as soon as it can.
 
-        Safe from a signal handler.
+        Other calls go on to their end, and later ones are not touched. Safe from a signal handler.
         """
         ...

@@ -103,7 +103,7 @@ def test_ctrl_c_and_resume(engine: str, cagchat: Terminal, tmp_path: Path, model
         program.line_with(" / ", program.process.stderr)
         program.process.send_signal(signal.SIGINT)
         out, err = program.rest()
-    assert program.process.returncode == 130
+    assert program.process.returncode == 130, err
     assert out == ""
     assert "The same command goes on from there." in err
     assert "Traceback" not in err

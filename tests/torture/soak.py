@@ -40,6 +40,7 @@ FLAT = 0.02
 FLAT_FROM_MINUTES = 10.0  # before that, what is allocated once outweighs what 2 % could tell
 SAY_EVERY_S = 60.0
 SYNTHETIC_CONTEXT = 16384
+SETTLING_PATHS = 100_000  # the last rebuild that grew the table came at 76,700; none until 400,000
 KEPT_ROUNDS = 20  # after so many, chats that go on from round to round make way too: the record must not outgrow memory
 
 
@@ -47,15 +48,15 @@ KEPT_ROUNDS = 20  # after so many, chats that go on from round to round make way
 class Size:
     """How much is done: the characters of three books and of the one left open, and for how long at least.
 
-    `scenes` are played in a visit; in the window left open all are, and one more. `attention` is the model beside the
-    hybrid: a trained one, or none.
+    `scenes` are played in a visit: all of them, so that engines opened anew have done the same when they are compared;
+    in the window left open one more. `attention` is the model beside the hybrid: a trained one, or none.
     """
 
     minutes: float
     rounds: int
     characters: tuple[int, int, int] = (2_400, 5_000, 9_500)
     left_open: int = 3_600
-    scenes: int = 4
+    scenes: int = len(SCENES)
     scenes_left_open: int = len(SCENES) + 1
     attention: bool = True
 
@@ -106,7 +107,7 @@ class Soak:
         return Stay(name, book, self.sessions, self.report, self.answers, model.evidence_tokens)
 
     def visit(self, model: Model, path: Path, book: OpenBook) -> None:
-        """Play some of the scenes and note what the engine's process has grown to."""
+        """Play scenes and note what the engine's process has grown to."""
         self.play(self.stay(model, path, book), SCENES, self.size.scenes)
         self.measure_engine(model, path, book)
 
@@ -175,6 +176,7 @@ def soak(terms: Terms, size: Size, timer: Callable[[], float] = time.monotonic) 
         run = Soak(
             home, size, models(terms.folder, size), books(terms.folder, size), sessions, report, terms.chance("soak")
         )
+        settle(SETTLING_PATHS if size.minutes else 0)
         read(run, stack)
         while timer() - began < 60 * size.minutes or report.counts["rounds"] < size.rounds:
             known = len(report.broken)
@@ -188,6 +190,17 @@ def soak(terms: Terms, size: Size, timer: Callable[[], float] = time.monotonic) 
         check_leftovers([*(terms.folder / "tmp").rglob("*"), *home.rglob(f"*{PARTIAL}")], report)
     weigh(run, terms.say, flat=timer() - began >= 60 * FLAT_FROM_MINUTES)
     return report
+
+
+def settle(paths: int) -> None:
+    """Let this process's table of interned strings reach the size that it keeps.
+
+    `pathlib` interns every name, also of files that are made once. Python 3.11 takes the places of names that are gone
+    out of the table only by rebuilding it when it is full, and it grew by some 0.9 MB then, for good: in the second
+    hour of a soak, where it would be taken for growth of what is done there.
+    """
+    for number in range(paths):
+        Path(f"name {number}").parts  # noqa: B018 - read to make pathlib take the path apart
 
 
 def models(folder: Path, size: Size) -> tuple[Model, ...]:
