@@ -9,14 +9,12 @@ Which model reads it, and how, is `cagchat.saved`'s for a book that was read bef
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,8 @@ from cagchat.engine.protocol import BOOK, EngineSettings, Transfer
 from cagchat.engine.rotation import rotated
 from cagchat.errors import EngineDied, StateDamaged, StateMismatch, Stopped, StorageError
 from cagchat.events import Notice, Opening, Planned, PrepareEvent, Reading, Ready
-from cagchat.files import is_leftover, private_folder, write_bytes
+from cagchat.files import is_leftover, private_folder
+from cagchat.identities import Identities, Identity
 from cagchat.locations import Locations
 from cagchat.opened import OpenBook, restore
 from cagchat.plan.run import Run
@@ -45,8 +44,6 @@ from cagchat.states.store import AGAIN, StateFolder, States, digest_of
 if TYPE_CHECKING:
     from cagchat.plan.card import Card
     from cagchat.plan.choose import Option
-
-LOADER_VERSION = 1  # raise it when the loaders make another text of the same bytes
 
 Preparing = Generator[PrepareEvent, None, "OpenBook | None"]
 
@@ -110,7 +107,7 @@ class Library:
         self.states = States(locations.states)
         self.settings = settings
         self._data, self._cache = locations.data, locations.cache
-        self._documents = locations.cache / "documents"
+        self._identities = Identities.under(locations)
         self._backend = backend
         self._clock = clock
         self._timer = timer
@@ -153,7 +150,7 @@ class Library:
     def _sweep(self) -> None:
         """Delete what killed processes have left half written or half deleted."""
         self.states.finish_deleting()
-        for folder in (self._data, self.states.root, self._cache, self._documents):
+        for folder in (self._data, self.states.root, self._cache, self._identities.folder):
             with suppress(OSError):  # not there yet, or not to be written: what stays there harms nobody
                 sweep(folder)
 
@@ -226,21 +223,12 @@ class Library:
 
     def _identify(self, source: Source, password: str) -> tuple[str, str, Document | None]:
         """Return the book's title and digest, remembered by the bytes of its files so that reopening parses nothing."""
-        known = self._documents / f"{source.fingerprint()}-{LOADER_VERSION}.json"
-        try:
-            sheet = json.loads(known.read_bytes())
-            title, digest = str(sheet["title"]), str(sheet["digest"])
-            if sheet["check"] != check_of(known.stem, title, digest):
-                raise ValueError(known)
-            return title, digest, None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            document = documents.compose(source, password)
-            with suppress(StorageError):  # without it the next opening parses again, no more
-                private_folder(known.parent)
-                title, digest = document.title, document.digest
-                sheet = {"title": title, "digest": digest, "check": check_of(known.stem, title, digest)}
-                write_bytes(known, json.dumps(sheet).encode())
-            return document.title, document.digest, document
+        known = self._identities.find(source)
+        if known is not None:
+            return known.title, known.digest, None
+        document = documents.compose(source, password)
+        self._identities.keep(source, Identity(document.title, document.digest))
+        return document.title, document.digest, document
 
     def _key(self, run: Run, tokens: array[int]) -> StateKey:
         return StateKey(
@@ -486,11 +474,6 @@ class Library:
                 f"Saved states take {size(taken)}, more than the budget of {size(int(budget))}: "
                 "`cagchat library prune` deletes those not used for longest."
             )
-
-
-def check_of(fingerprint: str, title: str, digest: str) -> str:
-    """Return the digest that finds a flipped bit in what is remembered of a file: it would mean another book."""
-    return sha256(f"{fingerprint}\n{digest}\n{title}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sweep(folder: Path) -> None:

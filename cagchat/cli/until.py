@@ -20,7 +20,7 @@ def limit_of(app: App, book: OpenBook, words: str) -> Limit:
     The app's bookmarks are "bookmark 1" and so on, in the order of the text, and "here" is where its reader was last.
     """
     from cagchat.limits.until import parse_until
-    from cagchat.tui.remembered import Remembered
+    from cagchat.remembered import Remembered
 
     place = Remembered.under(app.locations).place(book.manifest.book.digest)
     return parse_until(book.document, words, place.named)

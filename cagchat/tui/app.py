@@ -16,6 +16,7 @@ from cagchat.conversation import AskOptions
 from cagchat.documents.source import Source
 from cagchat.errors import CagchatError
 from cagchat.library import Options
+from cagchat.remembered import Remembered
 from cagchat.tui.book_table import Filter
 from cagchat.tui.book_text import BookText
 from cagchat.tui.chat_list import ChatList
@@ -34,7 +35,6 @@ from cagchat.tui.pick import Pick
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.remembered import Remembered
 from cagchat.tui.status_bar import StatusBar
 
 if TYPE_CHECKING:

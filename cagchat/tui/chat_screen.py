@@ -20,6 +20,7 @@ from cagchat.limits.limit import Limit
 from cagchat.limits.until import limit_at
 from cagchat.opened import OpenBook
 from cagchat.proof import recorded
+from cagchat.remembered import MAX_DRAFT, Remembered
 from cagchat.sessions.session import Session, Turn
 from cagchat.sessions.store import Sessions
 from cagchat.tui.chat_changes import ChatChanges
@@ -40,7 +41,6 @@ from cagchat.tui.prompt import Prompt
 from cagchat.tui.quote_line import QuoteLine, followed
 from cagchat.tui.reader import ReaderPane
 from cagchat.tui.ready_made import WORDINGS, Kind, bare_command, dialog, worded
-from cagchat.tui.remembered import MAX_DRAFT, Remembered
 from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
 from cagchat.tui.speed import Speed
 from cagchat.tui.status_bar import Figures, StatusBar

@@ -21,6 +21,8 @@ from cagchat.events import Reading
 from cagchat.library import Library
 from cagchat.locations import locate
 from cagchat.models.facts import Entry, ModelFacts, remember, stamps
+from cagchat.remembered import Place, Remembered, places_in
+from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder, States
@@ -80,6 +82,18 @@ def read_first_batch(path: Path) -> None:
     for event in library.prepare(path):
         if isinstance(event, Reading):
             library.stop()
+
+
+def leave_off(digest: str, place: Place) -> None:
+    """Remember a reader's place as the app does."""
+    remembered = Remembered.under(locate())
+    remembered.remember(digest, place)
+    assert remembered.save()
+
+
+def placed() -> dict[str, Place]:
+    """Return the places that are remembered."""
+    return places_in(Remembered.under(locate()).read())
 
 
 def tree(path: Path) -> dict[str, bytes]:
@@ -369,6 +383,89 @@ def test_rm_deletes_only_what_is_named(home: Path, capsys: pytest.CaptureFixture
     assert lamp.name in capsys.readouterr().out
     assert sorted(path.name for path in states().root.iterdir() if lamp.name in path.name) == []
     assert rope.exists()
+
+
+def titles() -> list[str]:
+    """Return the titles that the cache remembers."""
+    return sorted(json.loads(path.read_bytes())["title"] for path in (locate().cache / "documents").iterdir())
+
+
+def test_rm_forgets_the_title_and_the_draft(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a book's state its title leaves the cache, and where its reader was is forgotten; other books stay."""
+    lamp, tower = read(home, capsys, "Lamp").manifest().book, read(home, capsys, "Tower").manifest().book
+    leave_off(lamp.digest, Place(7, (1, 2), "Who is"))
+    leave_off(tower.digest, Place(9))
+    assert main(["library", "rm", "the lamp", "-y"]) == 0
+    assert titles() == ["The Tower"]
+    assert placed() == {tower.digest: Place(9)}
+    written = b"".join(tree(home / "home").values())
+    assert lamp.digest.encode() not in written
+    assert b"Lamp" not in written
+
+
+def test_rm_leaves_the_place_while_there_are_chats(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Chats about a deleted book stay, and its bookmarks with them, until the last chat goes too."""
+    lamp = read(home, capsys, "Lamp").manifest().book
+    leave_off(lamp.digest, Place(7, (1, 2), "Who is"))
+    with Sessions(locate().sessions_db) as sessions:
+        chats = [
+            sessions.create(book_digest=lamp.digest, book_title=lamp.title, book_path=lamp.path, model="fake").id
+            for _ in range(2)
+        ]
+    assert main(["library", "rm", "the lamp", "-y"]) == 0
+    assert placed() == {lamp.digest: Place(7, (1, 2), "Who is")}
+    assert main(["sessions", "rm", chats[0], "-y"]) == 0
+    assert placed() == {lamp.digest: Place(7, (1, 2), "Who is")}
+    assert main(["sessions", "rm", chats[1], "-y"]) == 0
+    assert placed() == {}
+    assert titles() == []
+
+
+def test_sessions_rm_leaves_the_place_in_a_saved_book(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A book that is saved keeps its bookmarks when the last chat about it goes."""
+    lamp = read(home, capsys, "Lamp").manifest().book
+    leave_off(lamp.digest, Place(7, (1, 2)))
+    with Sessions(locate().sessions_db) as sessions:
+        chat = sessions.create(book_digest=lamp.digest, book_title=lamp.title, book_path=lamp.path, model="fake").id
+    assert main(["sessions", "rm", chat, "-y"]) == 0
+    assert placed() == {lamp.digest: Place(7, (1, 2))}
+    assert titles() == ["The Lamp"]
+
+
+def test_rm_of_one_of_two_states_forgets_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A book that another state still holds keeps its title and place."""
+    lamp = read(home, capsys, "Lamp")
+    digest = lamp.manifest().book.digest
+    leave_off(digest, Place(7))
+    assert main(["read", str(book(home, "Lamp")), "--fake", "--kv", "q8_0"]) == 0
+    assert len(states().all()) == 2
+    assert main(["library", "rm", lamp.name, "-y"]) == 0
+    assert titles() == ["The Lamp"]
+    assert placed() == {digest: Place(7)}
+
+
+def test_rm_with_damaged_chats_keeps_the_place(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the chats cannot be read, nobody can say that a book's place is of no use."""
+    digest = read(home, capsys, "Lamp").manifest().book.digest
+    leave_off(digest, Place(7))
+    locate().sessions_db.write_bytes(b"no database at all, but longer than nothing")
+    assert main(["library", "rm", "the lamp", "-y"]) == 0
+    assert states().all() == []
+    assert titles() == []
+
+
+def test_prune_forgets_titles_of_books_that_are_not_saved(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a killed `rm` may have left in the cache goes with the next `prune`, and so does a pruned book's place."""
+    lamp = read(home, capsys, "Lamp", age_s=10 * 86400).manifest().book
+    read(home, capsys, "Tower")
+    leave_off(lamp.digest, Place(7))
+    states().delete(states().find("The Tower"))
+    assert titles() == ["The Lamp", "The Tower"]
+    assert main(["library", "prune", "-y"]) == 0
+    assert titles() == ["The Lamp"]
+    assert main(["library", "prune", "--days", "5", "-y"]) == 0
+    assert titles() == []
+    assert placed() == {}
 
 
 def test_rm_without_a_terminal_needs_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

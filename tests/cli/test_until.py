@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cagchat.locations import Locations
-from cagchat.tui.remembered import Place, Remembered
+from cagchat.remembered import Place, Remembered
 from tests.cli.commands import Terminal, error_of, terminal_at
 from tests.reading_cases import chapters, write_book
 

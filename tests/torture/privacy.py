@@ -13,12 +13,14 @@ from pathlib import Path
 from cagchat.bench.synth import Architecture, write_model
 from cagchat.locations import Locations, locate
 from cagchat.sessions.store import Sessions, tokens_of_blob
+from cagchat.states.store import StateFolder
 from tests.torture.person import PROC, Ended, Person
 from tests.torture.traces import Traces, files_under, spelled, token_runs, too_open, windows
 from tests.torture.trial import Part, Report, Terms
 
 MARK = "zorvaqim"  # in every paragraph of the book, and in nothing else
 ASKED = "plimquorth"  # in every question
+UNSENT = "brindlewock"  # in a question that is typed and not sent
 WORDS = ("the", "keeper", "of", "a", "lamp", "saw", "two", "ships", "before", "dawn", "and", "wrote", "it", "in", "his")
 UMASKS = (0o022, 0o000)
 ARCHITECTURES: tuple[Architecture, ...] = ("qwen35", "qwen3")
@@ -50,6 +52,7 @@ class Trial:
     chance: random.Random
     own_home: bool = False
     traces: Traces = field(default_factory=lambda: Traces(spelled(MARK)))
+    names: set[bytes] = field(default_factory=set)
 
     @property
     def places(self) -> tuple[Path, Path]:
@@ -59,7 +62,7 @@ class Trial:
     @property
     def book(self) -> Path:
         """The book's file, which is the reader's own."""
-        return self.folder / "secret.txt"
+        return self.folder / "penumbra.txt"
 
     @property
     def locations(self) -> Locations:
@@ -134,9 +137,12 @@ class Trial:
                 self.broke(f"{self.shown(path)} holds {kind} of the book")
 
     def learn(self) -> None:
-        """Learn the tokens and the KV cache of the book from what is saved of it."""
+        """Learn the tokens and the KV cache of the book from what is saved of it, and what it is called there."""
         for path, content in files_under((self.locations.states,)):
-            if path.name == "tokens.bin":
+            if path.name == "manifest.json":
+                book = StateFolder(path.parent).manifest().book
+                self.names |= {book.title.encode(), book.digest.encode()}
+            elif path.name == "tokens.bin":
                 self.traces = replace(self.traces, tokens=token_runs(tokens_of_blob(content)))
             elif ".bin" in path.name:
                 self.traces = replace(self.traces, cache=(*self.traces.cache, *windows(content, self.chance)))
@@ -214,7 +220,8 @@ def whole_life(trial: Trial) -> None:
     trial.do("ask", trial.book, f"Who is the {ASKED} here?", *trial.engine(), *trial.answering())
     trial.do("ask", trial.book, "-c", f"And then, {ASKED}?", *trial.engine(), *trial.answering())
     trial.converse((("/help shows", LINES),), "open", trial.book, "--plain")
-    trial.converse((("bout the book", f"What of the {ASKED}?"), (ASKED, "\r"), ("tok/s", "\x11")), "open", trial.book)
+    asked = (("bout the book", f"What of the {ASKED}?"), (ASKED, "\r"), ("tok/s", UNSENT), (UNSENT, "\x11"))
+    trial.converse(asked, "open", trial.book)
     trial.do("sessions", "search", ASKED)
     trial.beside_the_state()
     trial.learn()
@@ -222,6 +229,10 @@ def whole_life(trial: Trial) -> None:
     kinds = set().union(*trial.found().values())
     if kinds != {"words", "tokens", "KV cache"}:
         trial.broke(f"before anything was deleted, the scan found only {sorted(kinds)}")
+    beside = b"".join(content for path, content in files_under(trial.places) if "states" not in path.parts)
+    for name in (*trial.names, UNSENT.encode()):
+        if name not in beside:
+            trial.broke(f"before anything was deleted, {name!r} was nowhere beside the state")
     database = trial.shown(trial.locations.sessions_db)
     with ExitStack() as stack:
         if trial.chance.random() < 0.5:  # another window has the chats open meanwhile
@@ -281,11 +292,13 @@ def expect(trial: Trial, allowed: Callable[[str], bool], when: str) -> None:
 
 
 def nothing_left(trial: Trial) -> None:
-    """Report every trace of the book or of a question, when all was deleted."""
-    everything = replace(trial.traces, words=(*trial.traces.words, *spelled(ASKED)))
+    """Report every trace of the book, its name or a question, when all was deleted."""
+    everything = replace(trial.traces, words=(*trial.traces.words, *spelled(ASKED), *spelled(UNSENT)))
     for path, content in files_under(trial.places):
         for kind in everything.kinds_in(content):
             trial.broke(f"when all was deleted {trial.shown(path)} still holds {kind}")
+        if any(name in content for name in trial.names):
+            trial.broke(f"when all was deleted {trial.shown(path)} still holds the book's name or digest")
     for path in (*trial.locations.states.glob("*"), *trial.places[1].rglob("*")):
         trial.broke(f"when all was deleted {trial.shown(path)} is still there")
     trial.modes()

@@ -19,13 +19,13 @@ from cagchat.library import Library
 from cagchat.limits.limit import Limit
 from cagchat.models.facts import facts
 from cagchat.opened import OpenBook
+from cagchat.remembered import Place as Mark
+from cagchat.remembered import Remembered
 from cagchat.sessions.session import Turn
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings, write_value
 from cagchat.states.store import States
 from cagchat.states.upkeep import removable, remove
-from cagchat.tui.remembered import Place as Mark
-from cagchat.tui.remembered import Remembered
 from cagchat.wording import Extras
 from tests.reading_cases import chapters, locations
 from tests.torture.faults import NOBODY

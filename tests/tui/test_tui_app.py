@@ -11,12 +11,12 @@ from textual.widgets import HelpPanel
 
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder
+from cagchat.remembered import Remembered
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.keys import is_key
 from cagchat.tui.library_screen import BookChosen, LibraryScreen
 from cagchat.tui.palette import can
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.remembered import Remembered
 from tests.tui.pilot import NARROW, WIDE, Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
 
 LANTERNS = "How many lanterns were there?"

@@ -7,7 +7,7 @@ were not read for longest is forgotten first.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,15 @@ class Remembered:
             return False
         self._places = {}
         return True
+
+    def forget(self, digests: Set[str]) -> None:
+        """Forget where the reader of these books was, the bookmarks, and what was not sent."""
+        for digest in digests:
+            self._places.pop(digest, None)
+        found = self.read()
+        books = found.get("books")
+        if isinstance(books, dict) and any(digest in digests for digest in books):
+            self._write({**found, "books": {digest: books[digest] for digest in books if digest not in digests}})
 
     def _write(self, content: Mapping[str, object]) -> bool:
         with suppress(StorageError):

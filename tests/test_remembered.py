@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cagchat.tui.remembered import MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
+from cagchat.remembered import MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
 from tests.reading_cases import locations
 
 
