@@ -56,6 +56,11 @@ class Machine:
     unified: bool = False
     unseen_gpu: bool = False
 
+    @property
+    def may_have_gpu(self) -> bool:
+        """Whether there is a GPU, or may be one."""
+        return self.device_bytes > 0 or self.unseen_gpu
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -204,7 +209,7 @@ def weighed(card: Card, kv_type: KvType, experts: bool, n_tokens: int, wish: Wis
         way = Way(card, kv_type, batch, 0, 1.0, wish.gpu_layers, in_ram, flash)
         return sized(way, n_tokens, wish, machine)
 
-    on_gpu = (machine.device_bytes > 0 or machine.unseen_gpu) and wish.gpu_layers != 0
+    on_gpu = machine.may_have_gpu and wish.gpu_layers != 0
     fixed = wish.flash_attention
     if fixed is False or (fixed is None and plain_suits(card.shape, kv_type, on_gpu=on_gpu)):
         plain = of_batch(batch_for(wish.batch, flash_attention=False), flash=False)

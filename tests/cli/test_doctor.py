@@ -6,25 +6,32 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cagchat.cli.doctor.finding import Finding
 from cagchat.cli.doctor.machine import check_kernels, check_library, load_library
-from cagchat.cli.doctor.model import check_engine
+from cagchat.cli.doctor.model import TRIAL_CONTEXT, check_engine
 from cagchat.cli.main import main
-from cagchat.engine.backend import FakeBackend
+from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.bindings import System
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.fastpath import Verdict, Verdicts, machine_name
+from cagchat.engine.protocol import Engine, EngineSettings
 from cagchat.errors import EngineDied, EngineError
 from cagchat.files import private_folder
 from cagchat.hardware.detect import Hardware
 from cagchat.hardware.gpu import Gpu
 from cagchat.locations import locate
+from cagchat.plan.choose import Machine
+from cagchat.plan.run import PLAIN_BATCH
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings
+from tests.engine_cases import model_path
+
+if TYPE_CHECKING:
+    from cagchat.settings import KvChoice
 
 SYSTEM = System("1.2.3", "CPU : AVX = 1", gpu_offload=True)
 HARDWARE = Hardware((Gpu("Test GPU", 8 << 30, 7 << 30),), None, None, "test", 8)
@@ -178,6 +185,44 @@ def test_trial_decodes_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     assert trial["mark"] == "ok"
     assert "16 decoded" in trial["text"]
     assert "tok/s answering" in trial["text"]
+
+
+class Asked(FakeBackend):
+    """Notes what engines are asked for, on a machine that is made up."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.settings: list[EngineSettings] = []
+        self._machine = machine
+
+    def machine(self, settings: Settings) -> Machine:
+        return self._machine
+
+    def open_engine(self, settings: EngineSettings, notify: Notify) -> Engine:
+        self.settings.append(settings)
+        return super().open_engine(settings, notify)
+
+
+@pytest.mark.parametrize(
+    ("model", "kv_type", "machine", "flash", "batch"),
+    [
+        ("smollm2", "auto", Machine(0, 0), False, PLAIN_BATCH),
+        ("smollm2", "q8_0", Machine(0, 0), True, TRIAL_CONTEXT),
+        ("smollm2", "f16", Machine(1 << 34, 0), True, TRIAL_CONTEXT),
+        ("smollm2", "f16", Machine(0, 0, unseen_gpu=True), True, TRIAL_CONTEXT),
+        ("gemma3", "f16", Machine(0, 0), True, TRIAL_CONTEXT),
+    ],
+)
+def test_trial_attends_as_a_book_would(
+    model: str, kv_type: KvChoice, machine: Machine, flash: bool, batch: int, models: Path
+) -> None:
+    """The trial goes without flash attention where a plan would, in batches as short, and says so."""
+    backend = Asked(machine)
+    settings = Settings(model=str(model_path(model, models)), kv_type=kv_type)
+    (finding,) = check_engine(backend, settings, locate())
+    (wanted,) = backend.settings
+    assert (wanted.flash_attention, wanted.n_batch) == (flash, batch)
+    assert ("without flash attention" in finding.text) is not flash
 
 
 def test_engine_that_dies_is_a_problem() -> None:

@@ -11,7 +11,7 @@ from cagchat.cli.doctor.finding import Finding
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.engine.backend import Backend
-    from cagchat.engine.protocol import Engine, Finish
+    from cagchat.engine.protocol import Engine, Finish, KvType
     from cagchat.hardware.detect import Hardware
     from cagchat.locations import Locations
     from cagchat.settings import Settings
@@ -67,17 +67,20 @@ def check_engine(
     from cagchat.engine.protocol import EngineSettings
     from cagchat.errors import CagchatError, EngineDied
     from cagchat.models.find import resolve_model
+    from cagchat.plan.run import batch_for
 
     notices: list[str] = []
     try:
-        model = Path("fake.gguf")
+        model, flash = Path("fake.gguf"), True
         if not fake:
             model = resolve_model(settings.model, locations.models, user_file=locations.catalogue_file)
+            flash = not suits_plain(model, backend, settings)
         wanted = EngineSettings(
             model=model,
             n_context=TRIAL_CONTEXT,
-            n_batch=min(settings.batch or TRIAL_CONTEXT, TRIAL_CONTEXT),
-            kv_type="f16" if settings.kv_type == "auto" else settings.kv_type,
+            n_batch=min(batch_for(settings.batch, flash_attention=flash), TRIAL_CONTEXT),
+            kv_type=tried_kv_type(settings),
+            flash_attention=flash,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
         )
@@ -101,7 +104,25 @@ def check_engine(
     for notice in notices:
         yield Finding("note", "trial", notice)
     speeds = f"{per_second(n_prompt, finish.first_token_s)} reading, {per_second(n_decoded, finish.decode_s)} answering"
-    yield Finding("ok", "trial", f"the engine answers: {n_prompt} tokens read, {n_decoded} decoded; {speeds}")
+    attention = "" if flash else " without flash attention"
+    yield Finding(
+        "ok", "trial", f"the engine answers{attention}: {n_prompt} tokens read, {n_decoded} decoded; {speeds}"
+    )
+
+
+def tried_kv_type(settings: Settings) -> KvType:
+    """Return the type of K and V in the trial: the one that is set, else f16."""
+    return "f16" if settings.kv_type == "auto" else settings.kv_type
+
+
+def suits_plain(model: Path, backend: Backend, settings: Settings) -> bool:
+    """Tell whether a book would be read without flash attention, as a plan decides it. Raises `ModelError`."""
+    from cagchat.models.gguf import read_header
+    from cagchat.models.shape import shape_of
+    from cagchat.plan.attention import plain_suits
+
+    on_gpu = backend.machine(settings).may_have_gpu and settings.gpu_layers != 0
+    return plain_suits(shape_of(read_header(model)), tried_kv_type(settings), on_gpu=on_gpu)
 
 
 def decode(engine: Engine) -> tuple[int, int, Finish]:
