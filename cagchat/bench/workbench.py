@@ -107,6 +107,10 @@ def flags(settings: Settings) -> list[str]:
 
 
 def environment(bench: Workbench) -> dict[str, str]:
-    """Return the environment for a `cagchat` of its own: only `home`, none of the user's settings."""
+    """Return the environment for a `cagchat` of its own: only `home`, none of the user's settings.
+
+    It may keep its bytecode, as an installed program does: else a start is timed that compiles every module first.
+    """
     others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    others.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**others, "CAGCHAT_HOME": str(bench.home)}

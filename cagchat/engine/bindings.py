@@ -22,6 +22,7 @@ from cagchat.errors import EngineError, ModelError
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
 GENERAL = re.compile(r"failed to load model\.?$")  # stands below the line that says why
 NO_MEMORY = re.compile(r"alloc|memory", re.IGNORECASE)
+BUFFER_SIZE = b" buffer size = "
 BUFFER_LINE = re.compile(r"(\S+) +(model|KV|RS|compute|output) buffer size = +([\d.]+) MiB")
 
 
@@ -75,7 +76,8 @@ class LogTail:
         def receive(level: int, text: bytes, _user_data: object) -> None:
             nonlocal last
             last = last if level == continued else level
-            if found := BUFFER_LINE.search(text.decode(errors="replace")):
+            # Looked for first: a model comes with thousands of lines, and the pattern took a tenth of its loading.
+            if BUFFER_SIZE in text and (found := BUFFER_LINE.search(text.decode(errors="replace"))):
                 device, kind, mib = found.groups()
                 self.buffers.append(Buffer(device, cast(Any, kind), round(float(mib) * (1 << 20))))
             if last >= warning and (line := text.decode(errors="replace").strip()):

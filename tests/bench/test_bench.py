@@ -15,7 +15,7 @@ from rich.console import Console
 from cagchat.bench.reopen import read_proof
 from cagchat.bench.synth import write_model
 from cagchat.bench.tables import Column, Figure, Table, as_object, drawn, least, markdown, most, ratio, shown
-from cagchat.bench.workbench import Workbench, count_tokens, cut_book
+from cagchat.bench.workbench import Workbench, count_tokens, cut_book, environment
 from cagchat.cli.main import main
 from cagchat.engine.child import Child
 from cagchat.engine.protocol import EngineSettings
@@ -193,6 +193,18 @@ def test_book_is_cut_at_tokens(bench: Workbench) -> None:
     assert (SENTENCE * 8).startswith(path.read_text(encoding="utf-8"))
     bench_of_cut = Workbench(bench.home, bench.settings, path, 1, (), bench.say)
     assert 190 <= count_tokens(bench_of_cut) <= 210  # tokens may join otherwise once the loader has cleaned its end
+
+
+def test_programs_of_the_bench_start_as_installed_ones(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have a home of their own, none of the user's settings, and keep their bytecode."""
+    monkeypatch.setenv("CAGCHAT_THREADS", "7")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("OTHER", "stays")
+    environ = environment(bench)
+    assert {name for name in environ if name.startswith("CAGCHAT_")} == {"CAGCHAT_HOME"}
+    assert environ["CAGCHAT_HOME"] == str(bench.home)
+    assert "PYTHONDONTWRITEBYTECODE" not in environ
+    assert environ["OTHER"] == "stays"
 
 
 def test_failure_is_shown_and_told(tiny: Path, book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
