@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Button, OptionList, Static
 
 from cagchat.documents.document import Document
 from cagchat.errors import UsageError
@@ -21,6 +21,7 @@ from cagchat.states.store import fold
 from cagchat.tui.dialogs import BOX
 from cagchat.tui.prompt import WHOLE
 from cagchat.tui.rows import one_row
+from cagchat.tui.type_or_choose import TypeOrChoose
 
 Marks = Sequence[tuple[str, int]]  # names of bookmarks, and where they are in characters
 
@@ -33,7 +34,7 @@ class Place:
     limit: Limit
 
 
-class AskLimit(ModalScreen[Limit | None]):
+class AskLimit(TypeOrChoose[Limit | None]):
     """Asks up to which place: words as a reader says them, or a chapter of the list. None when it was left."""
 
     HELP = """\
@@ -49,20 +50,9 @@ nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
         Binding("down", "enter_list", "List", id="limit.list", show=False),
     ]
 
-    DEFAULT_CSS = """
-    AskLimit {
-        align: center middle;
-        & > Vertical {
-            width: 80; max-width: 96%; height: 80%; padding: 0 1; border: round $accent; background: $surface;
-        }
-        Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
-        OptionList:focus { border: none; }
-        OptionList { height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1; }
-        #limit-note { height: auto; color: $warning; }
-        Horizontal { height: 1; }
-        Button { margin-right: 2; }
-    }
-    """
+    TITLE_OF_BOX = "The book only up to …"
+    PLACEHOLDER = "a chapter, 40%, a bookmark, or end"
+    DEFAULT_CSS = "AskLimit #note { color: $warning; }"
 
     def __init__(self, document: Document, position: int, marks: Marks = ()) -> None:
         """Ask for a place in the book; the list begins at the chapter that the reader is in."""
@@ -71,82 +61,58 @@ nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
         self._marks = marks
         self._position = position
         self._places = list(places(document, marks))
-        self._listed: list[Place] = []
+        self._fitting: list[Place] = []
 
-    def compose(self) -> ComposeResult:
-        """Lay out the words, the list, what is wrong, and the two ways out."""
-        with Vertical() as box:
-            box.border_title = "The book only up to …"
-            yield Input(placeholder="a chapter, 40%, a bookmark, or end", compact=True)
-            yield OptionList(markup=False)
-            yield Static(id="limit-note", markup=False)
-            with Horizontal():
-                yield Button("Up to there", id="take", variant="primary", compact=True)
-                yield Button("Cancel", id="leave", compact=True)
+    def buttons(self) -> Iterator[Button]:
+        """Yield the two ways out."""
+        yield Button("Up to there", id="take", variant="primary", compact=True)
+        yield Button("Cancel", id="leave", compact=True)
 
     def on_mount(self) -> None:
         """Show all places, and stand at the end of the chapter that is being read."""
-        self._list("")
-        ahead = (index for index, place in enumerate(self._listed) if place.limit.offset > self._position)
-        self.query_one(OptionList).highlighted = next(ahead, 0)
+        self.list_fitting("")
+        ahead = (index for index, place in enumerate(self._fitting) if place.limit.offset > self._position)
+        self.listed.highlighted = next(ahead, 0)
 
-    def _list(self, typed: str) -> None:
+    def list_fitting(self, typed: str) -> None:
+        """Show the places whose names have all the words in them."""
         wanted = fold(typed).split()
-        self._listed = [place for place in self._places if all(word in fold(place.label) for word in wanted)]
-        listed = self.query_one(OptionList)
-        listed.clear_options()
-        listed.add_options([self._row(place) for place in self._listed])
-        self.query_one("#limit-note", Static).update("")
+        self._fitting = [place for place in self._places if all(word in fold(place.label) for word in wanted)]
+        self.show_rows([self._row(place) for place in self._fitting])
+        self.say("")
 
     def _row(self, place: Place) -> Content:
         share = 100 * place.limit.offset / max(1, len(self._document.text))
         return Content(f"{share:>3.0f} %  {one_row(place.label)}")
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Show what fits while it is typed."""
-        event.stop()
-        self._list(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the place that is written."""
-        event.stop()
-        self._take(event.value)
-
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Take the place that was chosen."""
         event.stop()
-        self.dismiss(self._listed[event.option_index].limit)
+        self.dismiss(self._fitting[event.option_index].limit)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the place that is written, or none."""
         event.stop()
         if event.button.id == "take":
-            self._take(self.query_one(Input).value)
+            self.take(self.typed)
         else:
             self.dismiss(None)
 
-    def _take(self, typed: str) -> None:
+    def take(self, typed: str) -> None:
         """Take what the words mean; the only place that fits where they mean none, the one under the bar without."""
-        chosen = self.query_one(OptionList).highlighted
+        chosen = self.listed.highlighted
         if not typed.strip() and chosen is not None:
-            self.dismiss(self._listed[chosen].limit)
+            self.dismiss(self._fitting[chosen].limit)
             return
         try:
             limit = parse_until(self._document, typed, self._marks)
             is_mark = (limit.words, limit.offset) in self._marks
             self.dismiss(limit_at(self._document, limit.offset) if is_mark else limit)
         except UsageError as error:
-            if typed.strip() and len(self._listed) == 1:
-                self.dismiss(self._listed[0].limit)
+            if typed.strip() and len(self._fitting) == 1:
+                self.dismiss(self._fitting[0].limit)
             else:
-                self.query_one("#limit-note", Static).update(f"{one_row(error.message)} {one_row(error.hint)}")
-
-    def action_enter_list(self) -> None:
-        """Go from the words into the list."""
-        listed = self.query_one(OptionList)
-        if self._listed:
-            listed.focus()
-            listed.highlighted = listed.highlighted or 0
+                self.say(f"{one_row(error.message)} {one_row(error.hint)}")
 
 
 class GoOn(ModalScreen[bool | None]):
