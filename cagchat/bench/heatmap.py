@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 from cagchat.bench.recall_report import Row, Tally, between, percent
+from cagchat.bench.svg import picture, text
 
 LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, GAP = 230, 62, 30, 3
 TOP, MARGIN = 74, 18
@@ -40,25 +41,19 @@ def heatmap(title: str, depths: Sequence[float], rows: Sequence[Row], caption: s
     height = TOP + len(rows) * (CELL_HEIGHT + GAP) + (36 if caption else 12)
     described = "; ".join(f"{row.title}: {row.all} right, {between(row.all)}" for row in rows)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-labelledby="title description">',
-        f'  <title id="title">{escape(title)}</title>',
-        f'  <desc id="description">{escape(described)}</desc>',
-        f"  <style>{STYLE}  </style>",
-        f'  <rect class="paper" width="{width}" height="{height}"/>',
-        _text(MARGIN, 26, title, "title"),
-        _text(MARGIN, TOP - 12, "tokens · KV · evidence", "soft"),
-        _text(_left(0), TOP - 32, "depth in the text", "soft"),
+        text(MARGIN, 26, title, "title"),
+        text(MARGIN, TOP - 12, "tokens · KV · evidence", "soft"),
+        text(_left(0), TOP - 32, "depth in the text", "soft"),
     ]
-    lines += [_text(_middle(number), TOP - 12, name, "soft count") for number, name in enumerate(columns)]
+    lines += [text(_middle(number), TOP - 12, name, "soft count") for number, name in enumerate(columns)]
     for number, row in enumerate(rows):
         top = TOP + number * (CELL_HEIGHT + GAP)
-        lines.append(_text(MARGIN, top + 20, row.title))
+        lines.append(text(MARGIN, top + 20, row.title))
         for column, cell in enumerate((*row.cells, row.all)):
             lines += _cell(column, top, cell, f"{row.title}, {columns[column]}")
     if caption:
-        lines.append(_text(MARGIN, height - 14, caption, "soft"))
-    return "\n".join([*lines, "</svg>", ""])
+        lines.append(text(MARGIN, height - 14, caption, "soft"))
+    return picture(width, height, title, described, STYLE, lines)
 
 
 def _cell(column: int, top: int, cell: Tally, place: str) -> list[str]:
@@ -67,7 +62,7 @@ def _cell(column: int, top: int, cell: Tally, place: str) -> list[str]:
     return [
         f"  <g><title>{escape(f'{place}: {counted}')}</title>"
         f'<rect class="cell" x="{_left(column)}" y="{top}" width="{CELL_WIDTH}" height="{CELL_HEIGHT}" rx="3" '
-        f'fill-opacity="{opacity:.2f}"/>{_text(_middle(column), top + 20, str(cell), "count").strip()}</g>'
+        f'fill-opacity="{opacity:.2f}"/>{text(_middle(column), top + 20, str(cell), "count").strip()}</g>'
     ]
 
 
@@ -77,8 +72,3 @@ def _left(column: int) -> int:
 
 def _middle(column: int) -> int:
     return _left(column) + CELL_WIDTH // 2
-
-
-def _text(x: int, y: int, text: str, kind: str = "") -> str:
-    named = f' class="{kind}"' if kind else ""
-    return f'  <text x="{x}" y="{y}"{named}>{escape(text)}</text>'

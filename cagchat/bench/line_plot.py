@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from cagchat.bench.svg import picture, text
+
 PANEL_WIDTH, PANEL_HEIGHT = 290, 190
 LEFT, TOP, GAP_X, GAP_Y, MARGIN = 62, 84, 84, 62, 18
 PANELS_A_ROW = 3
@@ -76,12 +78,6 @@ def line_plot(title: str, panels: Sequence[Panel], caption: str = "") -> str:
     height = TOP + rows * (PANEL_HEIGHT + GAP_Y) + (24 if caption else 0)
     described = "; ".join(summary(panel) for panel in panels)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-labelledby="title description">',
-        f'  <title id="title">{escape(title)}</title>',
-        f'  <desc id="description">{escape(described)}</desc>',
-        f"  <style>{STYLE}  </style>",
-        f'  <rect class="paper" width="{width}" height="{height}"/>',
         text(MARGIN, 26, title, "title"),
     ]
     for number, name in enumerate(names):
@@ -94,7 +90,7 @@ def line_plot(title: str, panels: Sequence[Panel], caption: str = "") -> str:
         lines += draw(panel, names, across, *corner)
     if caption:
         lines.append(text(MARGIN, height - 12, caption, "soft"))
-    return "\n".join([*lines, "</svg>", ""])
+    return picture(width, height, title, described, STYLE, lines)
 
 
 def draw(panel: Panel, names: Sequence[str], across: Axis, left: int, top: int) -> list[str]:
@@ -183,9 +179,3 @@ def mark(number: int, x: float, y: float) -> str:
         3: f"M {x:.1f} {y - 5:.1f} l 5 5 l -5 5 l -5 -5 z",
     }
     return f'  <path {fill} d="{corners[shape]}"/>'
-
-
-def text(x: float, y: float, words: str, kind: str = "") -> str:
-    """Return a line of text."""
-    named = f' class="{kind}"' if kind else ""
-    return f'  <text x="{x}" y="{y}"{named}>{escape(words)}</text>'
