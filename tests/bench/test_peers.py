@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from cagchat.settings import Settings
 
 SENTENCE = "Forty-one lanterns hung along the quay, and Ines Varga wrote the number on her cuff. "
 ALONE = Found(sys.executable, {})  # nothing but the package that cagchat needs itself
+TWO_SLOTS: tuple[Way, Way] = ("slots", "slots_own")
+ON = {True: "on", False: "off"}
 STEPS = ("first", "second", "regenerate", "new_chat")
 
 # Answers like llama-server and like llama_cpp.server, of whose launcher it takes the place: the slot keeps what came
@@ -228,6 +232,33 @@ def test_slot_reuse_is_what_the_server_reports(stand_in: str, tmp_path: Path) ->
     again = served.run(job("slots", tmp_path, phase="again"), there, lambda: 0.0)
     assert [answer.book_evaluated for answer in read.answers] == [3, 0, 0, 0]
     assert [answer.book_evaluated for answer in again.answers] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("flash", [False, True])
+def test_llama_server_is_told_batch_and_attention_or_chooses(flash: bool, tmp_path: Path) -> None:
+    """One row gives llama-server our batch and attention, the other leaves both to it; all else is the same."""
+    for there in (Found("python", {"xllamacpp": "1.2"}), Found("", {}, "/bin/llama-server")):
+        told, own = (
+            options(served.slot_command(replace(job(way, tmp_path), n_batch=48, flash_attention=flash), there, 8099))
+            for way in TWO_SLOTS
+        )
+        extra = {name: told.pop(name) for name in set(told) - set(own)}
+        assert told == own
+        assert sorted(map(str, extra.values())) == sorted(["48", "48", str(flash) if there.versions else ON[flash]])
+
+
+def options(command: list[str]) -> dict[str, Any]:
+    """Return what a server is started with, by name: JSON for the package, pairs of words for the program."""
+    if command[-1].startswith("{"):
+        settings: dict[str, Any] = json.loads(command[-1])
+        return settings
+    return dict(zip(command[1::2], command[2::2], strict=False))
+
+
+def test_slots_of_its_own_are_counted_alike(stand_in: str, tmp_path: Path) -> None:
+    """The row that leaves batch and attention to llama-server counts as the other does."""
+    read = served.run(job("slots_own", tmp_path), Found("", {}, stand_in), lambda: 0.0)
+    assert [answer.book_evaluated for answer in read.answers] == [3, 0, 0, 0]
 
 
 def test_package_server_is_counted_from_notes(stand_in: str, tmp_path: Path) -> None:

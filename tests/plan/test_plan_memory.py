@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cagchat.models.tensors import tensors
+from cagchat.plan.attention import work_bytes
 from cagchat.plan.buffers import compute_bytes, output_bytes
 from cagchat.plan.caches import kv_bytes, recurrent_bytes
 from cagchat.plan.memory import Memory, Request, memory
@@ -99,3 +100,18 @@ def test_longer_books_take_more() -> None:
         memory(replace(WAR_AND_PEACE, n_devices=2)),
     ]
     assert all(found.device_bytes > base for found in larger)
+
+
+@pytest.mark.parametrize("gpu_layers", [-1, 0])
+def test_without_flash_attention_the_scores_take_memory(gpu_layers: int) -> None:
+    """A state that was read without flash attention needs a batch's scores where its layers are, on a GPU too.
+
+    They are f32, and stand a second time in f16 to be multiplied with V; only a part of that is room anyway.
+    """
+    flash = replace(WAR_AND_PEACE, n_context=8_192, kv_type="f16", gpu_layers=gpu_layers, n_ubatch=64)
+    plain = memory(replace(flash, flash_attention=False))
+    scores = FLAGSHIP.n_heads * 8_192 * 64 * 4
+    before, after = memory(flash).compute, plain.compute
+    grown = after.device - before.device if gpu_layers else after.host - before.host
+    assert scores < grown <= scores + work_bytes(FLAGSHIP, 8_192, 64)
+    assert (after.device == 0) == (gpu_layers == 0)
