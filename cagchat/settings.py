@@ -336,6 +336,8 @@ def read_text(file: Path) -> str:
 
 def parse_toml(text: str, file: Path) -> dict[str, object]:
     """Return the keys and values of the file's text, or raise `ConfigError` with the line."""
+    if not text:  # mostly there is no file, and loading the parser takes 5 ms of every start
+        return {}
     import tomllib
 
     try:

@@ -93,10 +93,11 @@ class App:
     def backend(self) -> Backend:
         """Where engines come from."""
         if self._backend is None:
-            from cagchat.demo import fake_script
             from cagchat.engine.backend import FakeBackend, LlamaBackend
 
             if self.fake:
+                from cagchat.demo import fake_script
+
                 self._backend = FakeBackend(fake_script())
             else:
                 self._backend = LlamaBackend(self.locations, self.settings.fast_kernels, self._spare)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -123,6 +124,9 @@ class LlamaBackend:
         """See the protocol."""
         if not settings.model:
             return None
+        with suppress(OSError, RuntimeError):  # what is wrong is said below
+            if (path := Path(settings.model).expanduser()).is_file():  # mostly; the catalogue need not be loaded then
+                return path.absolute()
         from cagchat.models.find import resolve_model
 
         folders = self._locations
