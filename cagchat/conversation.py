@@ -363,6 +363,7 @@ class Conversation:
             start = engine.length(CHAT)
             engine.mark(CHAT)
             tokens = pieces.before(is_first=not self._placed) + body
+            self._still_wanted()
             for _ in engine.evaluate(CHAT, tokens):
                 self._still_wanted()
             self._placed.append(Placed(number, start, body))
@@ -430,6 +431,8 @@ class Conversation:
                     self._loaded = self._again is not None or engine.rewind(CHAT, placed.start)
                 except EngineDied as died:
                     self._died, self._loaded = died, False
+                except CagchatError:  # the record says what the context should hold: it is loaded again
+                    self._loaded = False
                 del self._placed[index:]
                 return
         self._loaded = False

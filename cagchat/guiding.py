@@ -45,8 +45,8 @@ def begin(
     The chat's sequence, which must be marked, is left as it was, or with the prompt at its end where the engine can go
     back to there: then nothing of it need be evaluated again.
 
-    `still_wanted` is called after every token of the draft; what it raises ends the draft. No word at or beyond the
-    character `until` of the book is quoted, nor anything that would take more than `most_tokens`.
+    `still_wanted` is called before the draft and after every token of it; what it raises ends the draft. No word at or
+    beyond the character `until` of the book is quoted, nor anything that would take more than `most_tokens`.
     """
     from cagchat.passages.sentence import supporting  # sqlite3 and word lists: 30 ms
 
@@ -72,6 +72,7 @@ def _drafted(
     """Return the first words of the likeliest answer, and the seconds they took."""
     draft = b""
     likeliest = replace(sampling, temperature=0.0)
+    still_wanted()  # so that the prompt is not read for nobody
     for item in book.engine.generate(CHAT, prompt, likeliest, max_tokens=DRAFT_TOKENS):
         still_wanted()
         if isinstance(item, Finish):

@@ -188,11 +188,13 @@ class Library:
         if truncated:
             prefix = cut_for(prefix, option, self.settings)
         folder = self._folder(job, run, truncated=truncated)
+        chosen: Option | None = option
         with suppress(StateDamaged):  # a state that was read from a model file elsewhere keeps its attention
             attention = folder.manifest().key.flash_attention
             if attention != run.flash_attention:
                 run = placed(replace(run, flash_attention=attention), option.n_tokens, self.settings, self._backend)
-        return Choice(folder, run, option, reasons(plan), (pieces, prefix))
+                chosen = None  # what was planned takes other memory
+        return Choice(folder, run, chosen, reasons(plan), (pieces, prefix))
 
     def _words(self, document: Document, card: Card) -> tuple[Frame, Prefix]:
         """Frame a document with a model's chat template and tokenise it with the model's tokenizer."""

@@ -109,6 +109,8 @@ class Reader:
         n_batch = self._engine.settings.n_batch
         batches = 1
         while position < target:
+            if self._stopping:  # since the last look, while something was saved
+                yield from self._pause(position)
             end = min(target, (position // n_batch + batches) * n_batch)
             began = self._timer()
             done_before = self._this_run_s

@@ -7,7 +7,7 @@ were not read for longest is forgotten first.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,7 @@ class Remembered:
             return True
         found = self.read()
         places = {d: place for d, place in places_in(found).items() if d not in self._places} | self._places
+        places = {digest: place for digest, place in places.items() if place != Place()}
         kept = list(places.items())[-MAX_BOOKS:]
         books = {digest: sheet(place) for digest, place in kept}
         if not self._write({**found, "books": books}):
@@ -104,14 +105,22 @@ class Remembered:
         self._places = {}
         return True
 
-    def forget(self, digests: Set[str]) -> None:
-        """Forget where the reader of these books was, the bookmarks, and what was not sent."""
-        for digest in digests:
-            self._places.pop(digest, None)
+    def knows(self, digest: str) -> bool:
+        """Tell whether anything is written about a book, or about to be."""
+        books = self.read().get("books")
+        return digest in self._places or (isinstance(books, dict) and digest in books)
+
+    def forget(self, digest: str) -> bool:
+        """Forget where the reader of a book was, the bookmarks, and what was not sent; return whether that is on disk.
+
+        A file that is damaged as a whole is left as it is.
+        """
+        self._places.pop(digest, None)
         found = self.read()
         books = found.get("books")
-        if isinstance(books, dict) and any(digest in digests for digest in books):
-            self._write({**found, "books": {digest: books[digest] for digest in books if digest not in digests}})
+        if not isinstance(books, dict) or digest not in books:
+            return True
+        return self._write({**found, "books": {other: books[other] for other in books if other != digest}})
 
     def _write(self, content: Mapping[str, object]) -> bool:
         with suppress(StorageError):

@@ -60,8 +60,8 @@ class Settings:
     batch: int = field(
         default=0,
         metadata=about(
-            "Tokens that go through the model at once while it reads; 0 for 512, or less where memory is short. On a "
-            "processor with f16 no more than 64.",
+            "Tokens that go through the model at once while it reads; 0 for 512, or less where memory is short. "
+            "Without flash attention, as mostly on a processor, no more than 64.",
             low=0,
             high=65536,
         ),

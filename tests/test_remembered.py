@@ -129,3 +129,31 @@ def test_other_choices_stay(tmp_path: Path) -> None:
     remembered.remember("b00c", Place(5))
     assert remembered.save()
     assert Remembered(file).read()["panes"] == ["chats"]
+
+
+def test_a_place_at_the_beginning_is_not_written(tmp_path: Path) -> None:
+    """Who went back to the beginning and left nothing there leaves no entry of the book."""
+    remembered = Remembered(tmp_path / "ui.json")
+    remembered.remember("b00c", Place(7))
+    assert remembered.save()
+    remembered.remember("b00c", Place())
+    assert remembered.save()
+    assert remembered.read() == {"books": {}}
+    assert not remembered.knows("b00c")
+
+
+def test_a_place_is_forgotten(tmp_path: Path) -> None:
+    """What is forgotten is gone from the disk and is not written later; other books and choices stay."""
+    remembered = Remembered(tmp_path / "ui.json")
+    remembered.theme = "nord"
+    remembered.remember("b00c", Place(7, (1,), "Who"))
+    remembered.remember("0ther", Place(9))
+    assert remembered.save()
+    remembered.remember("b00c", Place(8))
+    assert remembered.knows("b00c")
+    assert remembered.forget("b00c")
+    assert not remembered.knows("b00c")
+    assert remembered.save()
+    again = Remembered(tmp_path / "ui.json")
+    assert (again.place("b00c"), again.place("0ther"), again.theme) == (Place(), Place(9), "nord")
+    assert again.forget("b00c")

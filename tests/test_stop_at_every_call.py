@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +18,11 @@ from cagchat.engine.protocol import CHAT, Sampling
 from cagchat.engine.wire import Request
 from cagchat.errors import Stopped
 from cagchat.events import Answered, AskEvent
+from cagchat.library import Library
+from cagchat.limits.until import parse_until
 from cagchat.opened import OpenBook
 from cagchat.sessions.store import Sessions
+from cagchat.wording import Extras
 from tests.reading_cases import (
     FAKES,
     Kind,
@@ -72,11 +77,17 @@ def test_while_reading(kind: Kind, calls: Calls, tmp_path: Path) -> None:
     """A reading ends as stopped with what it read kept, or is ready; the next opening goes on from there."""
     book = write_book(tmp_path, chapters(2))
     backend = fake(FakeScript(memory=kind.memory), own_process=True)
-    with opening(library_of(tmp_path / "whole", backend), book) as whole:
+
+    def library_at(home: Path) -> Library:
+        """Return a library whose time passes with looks at the clock: how a reading is cut depends on it."""
+        looks = count()
+        return library_of(home, backend, timer=lambda: 0.01 * next(looks))
+
+    with opening(library_at(tmp_path / "whole"), book) as whole:
         methods = list(calls.methods)
         assert {"evaluate", "length", "mark", "probe", "save", "state_size"} <= set(methods)
     for number in range(1, len(methods) + 1):
-        library = library_of(tmp_path / f"home {number}", backend)
+        library = library_at(tmp_path / f"home {number}")
         calls.stop_at(number, library.stop)
         with pytest.raises(Stopped) as stopped:
             list(library.prepare(book))
@@ -113,26 +124,62 @@ def book(tmp_path: Path) -> Iterator[OpenBook]:
         yield book
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["asked", "regenerated"])
-def test_while_asking(again: bool, calls: Calls, book: OpenBook, tmp_path: Path) -> None:
-    """The turn is stopped, and the next one finds the book where it was and the context where the record says."""
+Talk = Callable[[OpenBook, Sessions], tuple[Conversation, AskOptions, bool]]
+
+
+def plain(book: OpenBook, sessions: Sessions) -> tuple[Conversation, AskOptions, bool]:
+    """A second question."""
+    return asked_once(Conversation(book, sessions)), OPTIONS, False
+
+
+def regenerated(book: OpenBook, sessions: Sessions) -> tuple[Conversation, AskOptions, bool]:
+    """The same question again."""
+    return asked_once(Conversation(book, sessions)), OPTIONS, True
+
+
+def guided(book: OpenBook, sessions: Sessions) -> tuple[Conversation, AskOptions, bool]:
+    """A question whose answer is drafted first."""
+    return asked_once(Conversation(book, sessions)), replace(OPTIONS, extras=Extras(quoting="guided")), False
+
+
+def read_back(book: OpenBook, sessions: Sessions) -> tuple[Conversation, AskOptions, bool]:
+    """A question in a chat that was left: its history is evaluated first."""
+    session = asked_once(Conversation(book, sessions)).session
+    return Conversation(book, sessions, session), OPTIONS, False
+
+
+def limited(book: OpenBook, sessions: Sessions) -> tuple[Conversation, AskOptions, bool]:
+    """A question in a chat that knows half of the book."""
+    limit = parse_until(book.document, "50%")
+    return Conversation(book, sessions, limit=limit), OPTIONS, False
+
+
+def asked_once(conversation: Conversation) -> Conversation:
+    """Ask the first question."""
+    assert settled(conversation.ask(QUESTIONS[0], OPTIONS)) == "done"
+    return conversation
+
+
+@pytest.mark.parametrize("talk", [plain, regenerated, guided, read_back, limited])
+def test_while_asking(talk: Talk, calls: Calls, book: OpenBook, tmp_path: Path) -> None:
+    """The turn is stopped before anything more is read, and the next one finds book and context as the record says."""
     with Sessions(tmp_path / "sessions.sqlite") as sessions:
-        number = 0
-        while True:
-            number += 1
-            conversation = Conversation(book, sessions)
-            assert settled(conversation.ask(QUESTIONS[0], OPTIONS)) == "done"
+        for number in count(1):
+            conversation, options, again = talk(book, sessions)
+            book_tokens_evaluated(book)
             calls.stop_at(number, conversation.stop)
-            events = conversation.regenerate(OPTIONS) if again else conversation.ask(QUESTIONS[1], OPTIONS)
+            events = conversation.regenerate(options) if again else conversation.ask(QUESTIONS[1], options)
             status = settled(events)
             if len(calls.methods) < number:
                 break
-            met = calls.methods[number - 1]
-            calls.stop_at(0)
+            met, later = calls.methods[number - 1], calls.methods[number:]
             # What is called after the answer cannot be stopped any more; whatever comes before it can.
-            assert status == ("done" if met in ("take_spans",) else "none"), f"stopped with call {number}, {met}"
+            assert status == ("done" if met == "take_spans" else "none"), f"stopped with call {number}, {met}"
+            assert {"evaluate", "generate"}.isdisjoint(later), f"stopped with call {number}, {met}, and then {later}"
             assert conversation.turns()[-1].status == ("stopped" if status == "none" else "done")
+            calls.stop_at(0)
             assert settled(conversation.ask(QUESTIONS[2], OPTIONS)) == "done"
-            assert book.engine.length(CHAT) == recorded_length(conversation)
-            assert book_tokens_evaluated(book) == 0
+            if conversation.limit is None:
+                assert book.engine.length(CHAT) == recorded_length(conversation)
+                assert book_tokens_evaluated(book) == 0
         assert number > 3

@@ -249,7 +249,8 @@ def verify_states(app: App, args: argparse.Namespace) -> int:
 def remove_states(app: App, args: argparse.Namespace) -> int:
     """Delete states by name."""
     from cagchat.cli.app import say
-    from cagchat.cli.forgetting import digests_of, forget_places, forget_titles
+    from cagchat.cli.places import forget_place
+    from cagchat.forgetting import digest_of, forget_titles
     from cagchat.proof import size
 
     states = states_of(app)
@@ -260,21 +261,19 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
     if not confirmed(f"Delete {'this' if len(folders) == 1 else f'these {len(folders)}'}?", yes=args.yes):
         say("Nothing was deleted.")
         return 1
-    digests = digests_of(folders)
-    # First the titles: killed in between, this leaves files that must be parsed again, not the name of a deleted book.
-    forget_titles(app, saved=digests_of(set(states.all()) - set(folders)), among=digests)
+    forget_titles(app.locations, folders)
     for folder in folders:
+        digest = digest_of(folder)
         freed = states.delete(folder)
         print(f"Deleted {folder.name}: {size(freed)} freed.", flush=True)
-    forget_places(app, digests)
+        forget_place(app, digest)
     return 0
 
 
 def prune(app: App, args: argparse.Namespace) -> int:
     """Delete what is not needed, after asking where it is more than leftovers."""
     from cagchat.cli.app import say
-    from cagchat.cli.forgetting import digests_of, forget_places, forget_titles
-    from cagchat.states.store import StateFolder
+    from cagchat.forgetting import forget_unsaved_titles
     from cagchat.states.upkeep import remove
 
     chosen = to_prune(app, args)
@@ -290,10 +289,8 @@ def prune(app: App, args: argparse.Namespace) -> int:
             say("Nothing was deleted.")
             return 1
     done: list[Removal] = []
-    digests = digests_of(StateFolder(removal.path) for removal in chosen if removal.kind == "state")
     freed = remove(states_of(app), chosen, lambda removal, freed_bytes: done.append(removal))
-    forget_titles(app, saved=digests_of(states_of(app).all()))
-    forget_places(app, digests)
+    forget_unsaved_titles(app.locations)
     report(done, freed, args.json, dry_run=False)
     if len(done) < len(chosen):
         say(f"{len(chosen) - len(done)} came into use meanwhile and stayed.")

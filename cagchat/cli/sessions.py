@@ -212,7 +212,7 @@ def rename_chat(app: App, args: argparse.Namespace) -> int:
 def remove_chats(app: App, args: argparse.Namespace) -> int:
     """Delete chats for good."""
     from cagchat.cli.app import say
-    from cagchat.cli.forgetting import forget_places
+    from cagchat.cli.places import forget_place
     from cagchat.sessions.naming import one_line
 
     found = list(dict.fromkeys(app.sessions.find(name) for name in args.chats))
@@ -224,7 +224,7 @@ def remove_chats(app: App, args: argparse.Namespace) -> int:
     for session in found:
         app.sessions.delete(session.id)
         print(f"Deleted {session.id}.", flush=True)
-    forget_places(app, {session.book_digest for session in found})
+        forget_place(app, session.book_digest)
     return 0
 
 

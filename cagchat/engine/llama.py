@@ -392,7 +392,10 @@ class LlamaEngine:
         state = self._state(kept, WHOLE) if kept is not None and self.length(kept) else None
         self._ll.llama_memory_clear(self._kv, True)
         if kept is not None and state is not None:
-            self._load_state(kept, state, WHOLE)
+            try:
+                self._load_state(kept, state, WHOLE)
+            except EngineError as error:  # no error to go on after: whoever asks next would be answered without a book
+                raise RuntimeError("what the cache held is lost") from error
         self._poisoned = False
 
     def mark(self, sequence: int) -> None:

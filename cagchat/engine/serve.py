@@ -82,12 +82,12 @@ class Server:
             self._send(Result(0, greeting))
             return
         assert self._engine is not None, "the first message is Start"
-        if message.stream:  # only these can be cancelled: the others are short, and half of one is of no use
-            with self._lock:
-                self._running = message.number
-                if self._cancelled >= message.number:
-                    raise EngineCancelled("Stopped before it began.", "The same command goes on there.")
         try:
+            if message.stream:  # only these can be cancelled: the others go on to their end, half of one is of no use
+                with self._lock:
+                    self._running = message.number
+                    if self._cancelled >= message.number:
+                        raise EngineCancelled("Stopped before it began.", "The same command goes on there.")
             result = getattr(self._engine, message.method)(*message.arguments, **message.options)
             if message.stream:
                 for item in result:

@@ -93,6 +93,7 @@ class Ground:
         elif not self._said:
             yield self._limited(0)
         self._said = True
+        still_wanted()
         for _ in engine.evaluate(CHAT, layout.opening):
             still_wanted()
 
@@ -151,6 +152,7 @@ class Ground:
             if end < layout.end and end - end % settings.n_batch > position:
                 end -= end % settings.n_batch  # so that batches are split as in a reading without steps
             try:
+                still_wanted()
                 for progress in engine.evaluate(CHAT, layout.tokens[position:end]):
                     yield self._progress(first, progress.position, layout.end, self._timer() - began)
                     still_wanted()

@@ -150,12 +150,7 @@ class StateFolder:
 
     def size_bytes(self) -> int:
         """Return what the folder takes on disk. Files that another process deletes meanwhile count nothing."""
-        total = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    total += Path(folder, name).stat().st_size
-        return total
+        return size_below(str(self.path))
 
     def drop_files(self, keep: set[str]) -> None:
         """Delete state files (states, checkpoints, boundaries) that are not in `keep`, and what dead writers left.
@@ -293,6 +288,19 @@ class States:
             return shutil.disk_usage(self.root).free
         except OSError as error:
             raise storage_error(error, self.root) from error
+
+
+def size_below(folder: str) -> int:
+    """Return what the files in a folder take, those in folders in it too, as far as they can be seen.
+
+    Every opening asks it of every state; names stay plain strings, because a `Path` interns each part.
+    """
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += size_below(entry.path) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
+    return total
 
 
 def title_and_path(folder: StateFolder) -> tuple[str, str]:

@@ -218,8 +218,21 @@ class CagchatApp(App[None]):
 
     def _show_library(self) -> None:
         locations, settings, chats = self.parts.locations, self.parts.settings, self._sessions.list
-        screen = LibraryScreen(locations, settings, self._story, chats=chats, look=self._found, folder=self._folder)
+        screen = LibraryScreen(
+            locations,
+            settings,
+            self._story,
+            chats=chats,
+            look=self._found,
+            forget=self._forget_place,
+            folder=self._folder,
+        )
         self.push_screen(screen)
+
+    def _forget_place(self, digest: str) -> None:
+        """Forget where the reader of a book was; not when chats were lost, of which one may be about it."""
+        if not self._sessions.notice:
+            self._remembered.forget(digest)
 
     def _show(self, screen: Screen[None]) -> AwaitMount:
         """Put a screen in place of those there are."""

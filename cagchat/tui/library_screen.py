@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from textual.widgets import Button, DataTable, Input, Static
 
 from cagchat.errors import CagchatError, StateError
 from cagchat.files import storage_error
+from cagchat.forgetting import digest_of, forget_titles, is_left
 from cagchat.locations import Locations
 from cagchat.proof import size
 from cagchat.sessions.naming import one_line
@@ -101,14 +103,18 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
             self.facts = facts
 
     class Reported(Message):
-        """Something that took long is done; `changed` says that the library is another now."""
+        """Something that took long is done; `changed` says that the library is another now.
 
-        def __init__(self, title: str, text: str, *, bad: bool = False, changed: bool = False) -> None:
+        `gone` is the digest of a book of which nothing is left.
+        """
+
+        def __init__(self, title: str, text: str, *, bad: bool = False, changed: bool = False, gone: str = "") -> None:
             super().__init__()
             self.title = title
             self.text = text
             self.bad = bad
             self.changed = changed
+            self.gone = gone
 
     def __init__(
         self,
@@ -120,10 +126,12 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         look: Look = look_around,
         check: Callable[[StateFolder], tuple[str, ...]] = verify,
         delete: Callable[[States, StateFolder], int] = States.delete,
+        forget: Callable[[str], object] = lambda digest: None,
         folder: Path,
     ) -> None:
         """`story` is the file to try; `chats` returns all there are; `folder` is where relative paths begin.
 
+        `forget` is called with the digest of a book whose last state was deleted and that no chat is about.
         `chats`, `look`, `check` and `delete` are called from other threads and may raise `CagchatError`.
         """
         super().__init__()
@@ -134,6 +142,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         self._look = look
         self._check = check
         self._delete = delete
+        self._forget = forget
         self._folder = folder
         self._shelf: Shelf | None = None
         self._shown: list[Entry] = []
@@ -354,10 +363,16 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
 
     def _delete_now(self, entry: Entry) -> None:
         states, folder, delete, title = States(self._locations.states), entry.standing.folder, self._delete, entry.title
+        locations, chats, digest = self._locations, self._chats, digest_of(folder)
 
         def work() -> None:
+            forget_titles(locations, [folder])
             freed = delete(states, folder)
-            self.post_message(self.Reported(title, f"Its state is deleted: {size(freed)} freed.", changed=True))
+            left = True
+            with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
+                left = is_left(digest, states, chats())
+            text = f"Its state is deleted: {size(freed)} freed."
+            self.post_message(self.Reported(title, text, changed=True, gone="" if left else digest))
 
         self._begin(f"Deleting {title} …", work)
 
@@ -401,6 +416,8 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         self._busy = ""
         self._describe()
         self.notify(event.text, title=event.title, severity="error" if event.bad else "information", markup=False)
+        if event.gone:
+            self._forget(event.gone)
         if event.changed:
             self.action_look_again()
 

@@ -43,6 +43,22 @@ def starts(name: str, typed: str) -> bool:
     return name.lower().startswith(typed.lower()) and (typed.startswith(".") or not name.startswith("."))
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there to be seen; a name that the system refuses is none."""
+    try:
+        return path.is_dir()
+    except OSError:  # too long, or below a folder that may not be entered
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is there to be seen."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 class OpenFile(TypeOrChoose[Path | None]):
     """Asks for a book's file: type its path, Tab completes; or choose below. None when it was left."""
 
@@ -118,9 +134,9 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
     def take(self, typed: str) -> None:
         """Open the file, or look into the folder."""
         path = expanded(typed, self._folder)
-        if path.is_dir():
+        if is_folder(path):
             self._write(typed if not typed or typed.endswith("/") else f"{typed}/")
-        elif path.is_file():
+        elif is_file(path):
             self.dismiss(path)
         else:
             self.say(f"There is no file at {one_line(str(path))}.")
@@ -128,7 +144,7 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
     def action_take_folder(self) -> None:
         """Take the folder that is written, all its files as one book."""
         path = expanded(self.typed, self._folder)
-        if path.is_dir():
+        if is_folder(path):
             self.dismiss(path)
         else:
             self.say(f"There is no folder at {one_line(str(path))}.")

@@ -445,17 +445,63 @@ def test_rm_of_one_of_two_states_forgets_nothing(home: Path, capsys: pytest.Capt
 
 
 def test_rm_with_damaged_chats_keeps_the_place(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the chats cannot be read, nobody can say that a book's place is of no use."""
+    """Where chats were lost, nobody can say that none was about the book: its place stays."""
     digest = read(home, capsys, "Lamp").manifest().book.digest
     leave_off(digest, Place(7))
     locate().sessions_db.write_bytes(b"no database at all, but longer than nothing")
     assert main(["library", "rm", "the lamp", "-y"]) == 0
     assert states().all() == []
     assert titles() == []
+    assert placed() == {digest: Place(7)}
 
 
-def test_prune_forgets_titles_of_books_that_are_not_saved(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a killed `rm` may have left in the cache goes with the next `prune`, and so does a pruned book's place."""
+def test_rm_says_what_went_with_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader who deletes the last trace of a book is told what of his own was in it."""
+    leave_off(read(home, capsys, "Lamp").manifest().book.digest, Place(7, (1, 2), "Who is"))
+    assert main(["library", "rm", "the lamp", "-y"]) == 0
+    assert "With it went where you were in it, 2 bookmarks and a question that was not sent." in capsys.readouterr().err
+
+
+def test_rm_forgets_what_says_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry at the beginning of the book, or one that cannot be read, holds the book's digest all the same."""
+    for number, entry in enumerate(({"position": 0, "bookmarks": []}, {"position": -1, "draft": "Who is"}, 5)):
+        digest = read(home, capsys, f"Lamp {number}").manifest().book.digest
+        Remembered.under(locate()).keep("books", {digest: entry, "other": {"position": 3, "bookmarks": []}})
+        assert main(["library", "rm", f"the lamp {number}", "-y"]) == 0
+        assert Remembered.under(locate()).read()["books"] == {"other": {"position": 3, "bookmarks": []}}
+
+
+def test_rm_forgets_the_place_of_each_book_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When the second of two books cannot be deleted, the first is forgotten and the second is not."""
+    lamp, tower = read(home, capsys, "Lamp").manifest().book, read(home, capsys, "Tower").manifest().book
+    leave_off(lamp.digest, Place(7))
+    leave_off(tower.digest, Place(9))
+    with FileLock(states().find("The Tower").lock_path):
+        assert main(["library", "rm", "the lamp", "the tower", "-y"]) == 2
+    assert placed() == {tower.digest: Place(9)}
+
+
+def test_rm_of_a_damaged_state_forgets_its_title(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A manifest that cannot be read does not say which title to forget: all those that no state holds go."""
+    read(home, capsys, "Lamp").manifest_path.write_bytes(b"{")
+    read(home, capsys, "Tower")
+    (damaged,) = (folder for folder in states().all() if "lamp" in folder.name)
+    assert main(["library", "rm", damaged.name, "-y"]) == 0
+    assert titles() == ["The Tower"]
+
+
+def test_a_place_that_cannot_be_forgotten_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk does not take the change, the reader is told that the place is still there."""
+    leave_off(read(home, capsys, "Lamp").manifest().book.digest, Place(7))
+    monkeypatch.setattr(Remembered, "_write", lambda self, content: False)
+    assert main(["library", "rm", "the lamp", "-y"]) == 0
+    assert "Remembered all the same" in capsys.readouterr().err
+
+
+def test_prune_forgets_titles_and_keeps_places(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Titles of books that are not saved leave the cache; bookmarks stay when a state only makes room for others."""
     lamp = read(home, capsys, "Lamp", age_s=10 * 86400).manifest().book
     read(home, capsys, "Tower")
     leave_off(lamp.digest, Place(7))
@@ -465,7 +511,7 @@ def test_prune_forgets_titles_of_books_that_are_not_saved(home: Path, capsys: py
     assert titles() == ["The Lamp"]
     assert main(["library", "prune", "--days", "5", "-y"]) == 0
     assert titles() == []
-    assert placed() == {}
+    assert placed() == {lamp.digest: Place(7)}
 
 
 def test_rm_without_a_terminal_needs_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from cagchat.bench.made_books import made_text
@@ -40,7 +41,8 @@ FLAT = 0.02
 FLAT_FROM_MINUTES = 10.0  # before that, what is allocated once outweighs what 2 % could tell
 SAY_EVERY_S = 60.0
 SYNTHETIC_CONTEXT = 16384
-SETTLING_PATHS = 100_000  # the last rebuild that grew the table came at 76,700; none until 400,000
+SETTLING_NAMES = 300_000  # the last rebuild that took more memory came at 218,500, and none until 1,500,000
+KEPT_NAMES = 4096  # so that every rebuild, from now on, gives a table of the same size
 KEPT_ROUNDS = 20  # after so many, chats that go on from round to round make way too: the record must not outgrow memory
 
 
@@ -176,7 +178,7 @@ def soak(terms: Terms, size: Size, timer: Callable[[], float] = time.monotonic) 
         run = Soak(
             home, size, models(terms.folder, size), books(terms.folder, size), sessions, report, terms.chance("soak")
         )
-        settle(SETTLING_PATHS if size.minutes else 0)
+        names = settle(SETTLING_NAMES if size.minutes else 0)
         read(run, stack)
         while timer() - began < 60 * size.minutes or report.counts["rounds"] < size.rounds:
             known = len(report.broken)
@@ -188,19 +190,23 @@ def soak(terms: Terms, size: Size, timer: Callable[[], float] = time.monotonic) 
                 terms.say(progress(run, said - began))
         reopen(run)
         check_leftovers([*(terms.folder / "tmp").rglob("*"), *home.rglob(f"*{PARTIAL}")], report)
+        del names
     weigh(run, terms.say, flat=timer() - began >= 60 * FLAT_FROM_MINUTES)
     return report
 
 
-def settle(paths: int) -> None:
-    """Let this process's table of interned strings reach the size that it keeps.
+def settle(names: int) -> list[str]:
+    """Let this process's table of interned strings reach the memory that it keeps; return names to hold until the end.
 
-    `pathlib` interns every name, also of files that are made once. Python 3.11 takes the places of names that are gone
-    out of the table only by rebuilding it when it is full, and it grew by some 0.9 MB then, for good: in the second
-    hour of a soak, where it would be taken for growth of what is done there.
+    `pathlib` interns every part of every path. Python 3.11 takes the places of names that are gone out of the table
+    only by rebuilding it when it is full; malloc maps each new one, and after some rebuilds keeps two in its heap. For
+    that a process of 33 MB takes up to 3.5 MB more, in steps of 0.4 to 1.9 MB, the last of them hours later, and then
+    no more: it would be taken for growth of what is done here.
     """
-    for number in range(paths):
-        Path(f"name {number}").parts  # noqa: B018 - read to make pathlib take the path apart
+    made = (sys.intern(f"name {number}") for number in range(names))
+    kept = list(islice(made, KEPT_NAMES))
+    deque(made, maxlen=0)
+    return kept
 
 
 def models(folder: Path, size: Size) -> tuple[Model, ...]:

@@ -350,6 +350,32 @@ def test_delete_asks_first(tmp_path: Path) -> None:
     assert (tmp_path / "Aldermouth.md").exists()
 
 
+@pytest.mark.parametrize("chats", ["none", "one", "unreadable"])
+def test_delete_forgets_a_book_of_which_nothing_is_left(tmp_path: Path, chats: str) -> None:
+    """The title leaves the cache; the place is forgotten unless a chat is about the book, or may be."""
+    folder, gone = read_book(tmp_path, "Aldermouth"), list[str]()
+    digest, broken = folder.manifest().book.digest, False
+    talk = [chat_about(folder, "a chat", 1.0)] if chats == "one" else []
+
+    def list_chats() -> list[Session]:
+        if broken:
+            raise StorageError("The chats cannot be read.", "Look at the disk.")
+        return talk
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        nonlocal broken
+        await listed(pilot, "Aldermouth")
+        broken = chats == "unreadable"
+        await pilot.press("d")
+        await wait_until(pilot, shows(pilot, "Delete the state of Aldermouth"))
+        await pilot.press("y")
+        await wait_until(pilot, lambda: "Its state is deleted" in "".join(host.said))
+
+    drive(screen(tmp_path, chats=list_chats, forget=gone.append), steps)
+    assert list((tmp_path / "cache" / "documents").iterdir()) == []
+    assert gone == ([digest] if chats == "none" else [])
+
+
 def test_a_refused_deletion_is_told(tmp_path: Path) -> None:
     """An error while deleting becomes a notification with its sentence and hint."""
     read_book(tmp_path, "Aldermouth")

@@ -247,3 +247,29 @@ def test_a_defect_is_kept_for_the_outer_border(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run(desktop, drive, running=app)
     assert isinstance(app.defect, ZeroDivisionError)
+
+
+def test_a_book_deleted_in_the_library_is_forgotten(tmp_path: Path) -> None:
+    """Deleted before anything was asked, a book leaves no title, no place and no unsent question behind."""
+    desktop = Desktop(tmp_path)
+
+    ui = desktop.locations.data / "ui.json"
+
+    async def draft(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen), "the chat")
+        await pilot.press(*"brindlewock")
+        await wait_until(pilot, shows(pilot, "brindlewock"), "what was typed")
+
+    run(desktop, draft)
+    assert b"brindlewock" in ui.read_bytes()
+
+    async def delete(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, shows(pilot, "lanterns"), "the book in the list")
+        await pilot.press("d")
+        await wait_until(pilot, shows(pilot, "Delete the state of"), "the question")
+        await pilot.press("y")
+        await wait_until(pilot, lambda: b"brindlewock" not in ui.read_bytes(), "the end of the draft")
+
+    run(desktop, delete, library=True)
+    assert Remembered.under(desktop.locations).read().get("books") == {}
+    assert list((desktop.locations.cache / "documents").iterdir()) == []

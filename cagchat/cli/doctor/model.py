@@ -116,7 +116,7 @@ def tried_kv_type(settings: Settings) -> KvType:
 
 
 def suits_plain(model: Path, backend: Backend, settings: Settings) -> bool:
-    """Tell whether a book would be read without flash attention, as a plan decides it. Raises `ModelError`."""
+    """Tell whether a book would be read without flash attention, where memory allows. Raises `ModelError`."""
     from cagchat.models.gguf import read_header
     from cagchat.models.shape import shape_of
     from cagchat.plan.attention import plain_suits

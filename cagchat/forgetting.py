@@ -1,0 +1,62 @@
+"""What goes with the state of a book that its reader deletes: its title in the cache, and the place in it.
+
+The place with its bookmarks and the question that was not sent are the reader's, as the chats are: they stay while
+there is a chat about the book, and when `prune` makes room. With the last state and the last chat they go too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from cagchat.errors import StateDamaged
+from cagchat.identities import Identities
+from cagchat.locations import Locations
+from cagchat.remembered import Place
+from cagchat.sessions.session import Session
+from cagchat.states.store import StateFolder, States
+
+
+def digest_of(folder: StateFolder) -> str:
+    """Return the digest of the book whose state this is, "" when the manifest cannot be read."""
+    try:
+        return folder.manifest().book.digest
+    except StateDamaged:
+        return ""
+
+
+def digests_of(folders: Iterable[StateFolder]) -> set[str]:
+    """Return the digests of the books whose states these are, as far as they can be read."""
+    return {digest for folder in folders if (digest := digest_of(folder))}
+
+
+def forget_titles(locations: Locations, leaving: Collection[StateFolder]) -> None:
+    """Forget which files hold the books that only these states hold, which are about to be deleted.
+
+    Called before, so that a program that is killed in between leaves files to be parsed again and not the name of a
+    deleted book. When one of the states does not tell its book, all books that are not saved are forgotten.
+    """
+    saved = digests_of(folder for folder in States(locations.states).all() if folder not in leaving)
+    named = digests_of(leaving)
+    all_are_named = all(map(digest_of, leaving))
+    Identities.under(locations).forget(lambda digest: digest not in saved and (digest in named or not all_are_named))
+
+
+def forget_unsaved_titles(locations: Locations) -> None:
+    """Forget which files hold books that are not saved; they are parsed again when they are read."""
+    saved = digests_of(States(locations.states).all())
+    Identities.under(locations).forget(lambda digest: digest not in saved)
+
+
+def is_left(digest: str, states: States, chats: Sequence[Session]) -> bool:
+    """Tell whether there is a state of a book, or a chat about it."""
+    return any(chat.book_digest == digest for chat in chats) or digest in digests_of(states.all())
+
+
+def described(place: Place) -> str:
+    """Return what a place consists of, in words."""
+    parts = ["where you were in it"]
+    if place.bookmarks:
+        parts.append("a bookmark" if len(place.bookmarks) == 1 else f"{len(place.bookmarks)} bookmarks")
+    if place.draft:
+        parts.append("a question that was not sent")
+    return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else parts[0]
