@@ -12,6 +12,7 @@ from textual.widgets import HelpPanel
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder
 from cagchat.remembered import Remembered
+from cagchat.tui.book_table import BookTable
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.keys import is_key
 from cagchat.tui.library_screen import BookChosen, LibraryScreen
@@ -252,19 +253,20 @@ def test_a_defect_is_kept_for_the_outer_border(tmp_path: Path) -> None:
 def test_a_book_deleted_in_the_library_is_forgotten(tmp_path: Path) -> None:
     """Deleted before anything was asked, a book leaves no title, no place and no unsent question behind."""
     desktop = Desktop(tmp_path)
-
     ui = desktop.locations.data / "ui.json"
 
     async def draft(pilot: Pilot[None]) -> None:
-        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen), "the chat")
-        await pilot.press(*"brindlewock")
+        chat = await chat_of(pilot)
+        chat.prompt.write("brindlewock")
         await wait_until(pilot, shows(pilot, "brindlewock"), "what was typed")
 
     run(desktop, draft)
     assert b"brindlewock" in ui.read_bytes()
 
     async def delete(pilot: Pilot[None]) -> None:
-        await wait_until(pilot, shows(pilot, "lanterns"), "the book in the list")
+        await wait_until(pilot, lambda: bool(pilot.app.screen.query(BookTable)), "the library")
+        table = pilot.app.screen.query_one(BookTable)
+        await wait_until(pilot, lambda: table.row_count == 1 and table.has_focus, "the book in the list")
         await pilot.press("d")
         await wait_until(pilot, shows(pilot, "Delete the state of"), "the question")
         await pilot.press("y")
