@@ -30,7 +30,9 @@ LAST_WORDS = re.compile(
     r"GGML_ASSERT\(.{1,200}\) failed|what\(\): .{1,200}|CUDA error.{0,100}|.*failed to allocate.{0,100}"
     r"|^(MemoryError|\w+Error: .{1,200})"
 )
-MEMORY_WORDS = re.compile(r"alloc|memory|can't start new thread", re.IGNORECASE)
+MEMORY_WORDS = re.compile(r"alloc|memory|mem_buffer|can't start new thread", re.IGNORECASE)
+# Said beside the last words, or instead of any: what shows a backtrace maps memory for it, and 12 is ENOMEM.
+NO_MEMORY_LINE = re.compile(r"mmap: 12$|Cannot allocate memory")
 
 
 class Spare:
@@ -192,7 +194,8 @@ def how_it_ended(reason: str, lines: tuple[str, ...]) -> str:
     """Return the sentence about an engine that ended, from its signal or exit code and what it wrote at last."""
     last_words = next((match[0] for line in reversed(lines) if (match := LAST_WORDS.search(line))), "")
     ended = f"The engine's process ended ({reason}{f': {last_words}' if last_words else ''})"
-    if reason == "SIGKILL" or MEMORY_WORDS.search(last_words):
+    no_memory = MEMORY_WORDS.search(last_words) or any(NO_MEMORY_LINE.search(line) for line in lines)
+    if reason == "SIGKILL" or no_memory:
         return f"{ended}, as when memory runs out: a smaller --kv, chat_tokens, batch or model takes less."
     return f"{ended}."
 

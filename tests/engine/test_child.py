@@ -166,6 +166,8 @@ def test_a_model_that_ends_the_process_is_what_the_hint_is_about() -> None:
         ("SIGKILL", (), "as when memory runs out"),
         ("SIGABRT", ("/a/b.cpp:7: GGML_ASSERT(n > 0) failed", "#0 0x7f in abort"), "GGML_ASSERT(n > 0) failed)."),
         ("SIGABRT", ("terminate called", "  what():  std::bad_alloc", "Aborted"), "bad_alloc), as when memory runs"),
+        ("SIGABRT", ("Fatal signal: Aborted", "error creating backtrace: mmap: 12"), "(SIGABRT), as when memory runs"),
+        ("SIGABRT", ("/a.c:9: GGML_ASSERT(ctx->mem_buffer != NULL) failed",), "failed), as when memory runs"),
         ("exit code 70", ("Traceback:", "RuntimeError: can't start new thread"), "as when memory runs out"),
         ("SIGABRT", ("CUDA error: out of memory", "in function alloc"), "CUDA error: out of memory), as when memory"),
     ],
