@@ -33,6 +33,7 @@ LAST_WORDS = re.compile(
 MEMORY_WORDS = re.compile(r"alloc|memory|mem_buffer|can't start new thread", re.IGNORECASE)
 # Said beside the last words, or instead of any: what shows a backtrace maps memory for it, and 12 is ENOMEM.
 NO_MEMORY_LINE = re.compile(r"mmap: 12$|Cannot allocate memory")
+WANT_OF_MEMORY = "as when memory runs out"
 
 
 class Spare:
@@ -89,6 +90,8 @@ class Child:
                 self._greeting = self._receive(0)
             except EngineDied as died:
                 died.hint = "Fetch the model again: it may be damaged. Or choose another or a smaller one with --model."
+                if WANT_OF_MEMORY in died.message:
+                    died.hint = "Close other programs too, or choose a smaller model with --model."
                 raise
         return self._greeting
 
@@ -196,7 +199,7 @@ def how_it_ended(reason: str, lines: tuple[str, ...]) -> str:
     ended = f"The engine's process ended ({reason}{f': {last_words}' if last_words else ''})"
     no_memory = MEMORY_WORDS.search(last_words) or any(NO_MEMORY_LINE.search(line) for line in lines)
     if reason == "SIGKILL" or no_memory:
-        return f"{ended}, as when memory runs out: a smaller --kv, chat_tokens, batch or model takes less."
+        return f"{ended}, {WANT_OF_MEMORY}: a smaller --kv, chat_tokens, batch or model takes less."
     return f"{ended}."
 
 

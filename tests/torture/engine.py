@@ -104,7 +104,12 @@ TRIALS = (
         ("--chat-tokens", "30000", "--batch", "8192", "--kv", "q8_0"),  # f16 would be read in batches of 64 anyway
         ("--chat-tokens", "30000", "--batch", "64", "--kv", "q8_0"),
     ),
-    Trial("a model that cannot be mapped", Fault("memory", size=4 * MiB), r"cannot load .*(memory|alloc)", r"smaller model"),
+    Trial(
+        "a model that cannot be mapped",
+        Fault("memory", size=4 * MiB),
+        r"cannot load .*(memory|alloc)",
+        r"smaller model",
+    ),
     Trial("a process without memory", Fault("MemoryError"), r"[Mm]emory", r"chat_tokens|--model"),
     Trial("a loader that aborts", Fault("abort", LOAD), r"SIGABRT.*GGML_ASSERT", MODEL_HINT),
     Trial("a loader that throws", Fault("bad_alloc", LOAD), r"SIGABRT.*bad_alloc.*smaller", MODEL_HINT),
