@@ -79,6 +79,7 @@ async def palette(stage: Stage) -> None:
     await stage.ask(EARTH)
     await stage.pilot.press("ctrl+p")
     await stage.see("Answer the last question anew")
+    await stage.wait(lambda: all(worker.is_finished for worker in stage.pilot.app.workers), "every command")
 
 
 async def error(stage: Stage) -> None:

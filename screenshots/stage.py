@@ -31,6 +31,7 @@ from cagchat.settings import Settings
 from cagchat.tui.app import CagchatApp
 
 PATIENCE_S = 10.0  # for one thing to appear: a picture that hangs says what it waits for
+SAME_LOOKS = 3
 LOOK_AGAIN_S = 0.02
 BEGAN = 1_767_261_600.0  # 2026-01-01, 10:00 UTC
 SETTINGS = Settings(
@@ -136,20 +137,21 @@ class Stage:
         return "\n".join(strip.text.rstrip() for strip in self.pilot.app.screen._compositor.render_strips())
 
     async def draw(self) -> str:
-        """Return the screen as SVG as soon as two looks in a row are the same."""
+        """Return the screen as SVG as soon as three looks in a row are the same."""
         if self.pilot.app.screen.query("StatusBar"):
             await self.wait(lambda: self.parts.meter.was_read, "a look at the memory")
             await self.pilot.pause()
         for field in (*self.pilot.app.screen.query(Input), *self.pilot.app.screen.query(TextArea)):
             field.cursor_blink = False
-        last = ""
+        looks: list[str] = []
         until = time.monotonic() + PATIENCE_S
-        while (now := plain(self.pilot.app.export_screenshot(title="cagchat"))) != last:
+        while len(looks) < SAME_LOOKS:
             if time.monotonic() > until:
                 raise TimeoutError(f"The screen never stayed the same:\n{self.text()}")
-            last = now
+            now = plain(self.pilot.app.export_screenshot(title="cagchat"))
+            looks = [*looks, now] if looks and looks[-1] == now else [now]
             await self.pilot.pause(2 * LOOK_AGAIN_S)
-        return now
+        return looks[-1]
 
     def _settled_turns(self) -> int:
         sessions = self.parts.sessions

@@ -59,7 +59,8 @@ def test_every_picture_is_stored_and_no_other(drawn: dict[str, str]) -> None:
 def test_a_stored_picture_is_the_app(drawn: dict[str, str], name: str) -> None:
     """A stored picture is what the app looks like now, to the byte."""
     stored = (STORED / f"{name}.svg").read_text(encoding="utf-8")
-    assert drawn[name] == stored, f"{name}.svg is another now; draw it anew: python screenshots/make.py {name}"
+    differ = f"\nnow: {shown_by(drawn[name])}\nstored: {shown_by(stored)}"
+    assert drawn[name] == stored, f"{name}.svg is another now; draw it anew: python screenshots/make.py {name}{differ}"
 
 
 @pytest.mark.parametrize("name", SHOWN)
