@@ -29,22 +29,14 @@ def digests_of(folders: Iterable[StateFolder]) -> set[str]:
     return {digest for folder in folders if (digest := digest_of(folder))}
 
 
-def forget_titles(locations: Locations, leaving: Collection[StateFolder]) -> None:
-    """Forget which files hold the books that only these states hold, which are about to be deleted.
+def forget_titles(locations: Locations, leaving: Collection[StateFolder] = ()) -> None:
+    """Forget which files hold books that no state is of, but for those that are about to be deleted.
 
-    Called before, so that a program that is killed in between leaves files to be parsed again and not the name of a
-    deleted book. When one of the states does not tell its book, all books that are not saved are forgotten.
+    Called before they are, so that a program that is killed in between leaves files to be parsed again and not the name
+    of a deleted book.
     """
-    saved = digests_of(folder for folder in States(locations.states).all() if folder not in leaving)
-    named = digests_of(leaving)
-    all_are_named = all(map(digest_of, leaving))
-    Identities.under(locations).forget(lambda digest: digest not in saved and (digest in named or not all_are_named))
-
-
-def forget_unsaved_titles(locations: Locations) -> None:
-    """Forget which files hold books that are not saved; they are parsed again when they are read."""
-    saved = digests_of(States(locations.states).all())
-    Identities.under(locations).forget(lambda digest: digest not in saved)
+    folders = States(locations.states).all()
+    Identities.under(locations).keep_only(digests_of(folder for folder in folders if folder not in leaving))
 
 
 def is_left(digest: str, states: States, chats: Sequence[Session]) -> bool:

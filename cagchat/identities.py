@@ -6,7 +6,7 @@ A folder of small JSON files in the cache. One that is damaged or from other loa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -52,20 +52,16 @@ class Identities:
             sheet = {"title": identity.title, "digest": identity.digest, "check": check}
             write_bytes(path, json.dumps(sheet).encode())
 
-    def forget(self, unwanted: Callable[[str], bool]) -> None:
-        """Forget the books with an unwanted digest, and what cannot be read."""
-        for path in self._paths():
-            identity = read(path)
-            if identity is None or unwanted(identity.digest):
-                with suppress(OSError):  # it is a title in a cache that only its owner can read
+    def keep_only(self, digests: Set[str]) -> None:
+        """Forget all books but these, and what cannot be read. Where the disk does not take it, they stay."""
+        with suppress(OSError):  # titles in a cache that only its owner can read
+            for path in sorted(self.folder.glob("*.json")):
+                identity = read(path)
+                if identity is None or identity.digest not in digests:
                     path.unlink(missing_ok=True)
 
     def _path(self, source: Source) -> Path:
         return self.folder / f"{source.fingerprint()}-{LOADER_VERSION}.json"
-
-    def _paths(self) -> Iterator[Path]:
-        with suppress(OSError):
-            yield from sorted(self.folder.glob("*.json"))
 
 
 def read(path: Path) -> Identity | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
+from cagchat.conversation import Conversation
 from cagchat.engine.backend import Backend, FakeBackend, LlamaBackend, Notify
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.process import EngineProcess
@@ -180,6 +181,13 @@ def book_tokens_evaluated(book: OpenBook) -> int:
     """Return how many of the book's positions went through the model since the last look."""
     spans, _, _ = book.take_evidence()
     return count_evaluated(spans, book.n_tokens)[0]
+
+
+def recorded_length(conversation: Conversation) -> int:
+    """Return how long the context must be when it holds the book and every recorded turn."""
+    bodies = [turn.tokens for turn in conversation.turns() if turn.tokens]
+    between = max(0, len(bodies) - 1) * len(conversation.book.pieces.next_opening)
+    return conversation.book.n_tokens + between + sum(map(len, bodies))
 
 
 def greedy_rows(engine: Engine, prompt: array[int], steps: int = 8) -> list[array[float]]:

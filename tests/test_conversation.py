@@ -33,6 +33,7 @@ from tests.reading_cases import (
     of_type,
     opened,
     opening,
+    recorded_length,
     write_book,
 )
 
@@ -109,13 +110,6 @@ def question_tokens(book: OpenBook, question: str, *, is_first: bool) -> int:
     """Return how many tokens a question and the frame around it take."""
     (ids,) = book.engine.tokenize([question], special=False)
     return len(book.pieces.before(is_first=is_first) + book.pieces.body(ids, thinking=False))
-
-
-def recorded_length(conversation: Conversation) -> int:
-    """Return how long the context must be when it holds the book and every recorded turn."""
-    bodies = [turn.tokens for turn in conversation.turns() if turn.tokens]
-    between = max(0, len(bodies) - 1) * len(conversation.book.pieces.next_opening)
-    return conversation.book.n_tokens + between + sum(map(len, bodies))
 
 
 def stop_at(conversation: Conversation, events: Iterator[AskEvent], kind: type[AskEvent]) -> list[AskEvent]:

@@ -49,18 +49,18 @@ def test_damage_is_not_known(identities: Identities, source: Source, content: by
 
 
 def test_forgetting(identities: Identities, source: Source, other: Source) -> None:
-    """Only what is unwanted goes, and what cannot be read."""
+    """Only what is named stays; what cannot be read goes too."""
     identities.keep(source, LAMP)
     identities.keep(other, TOWER)
     (identities.folder / "damaged-1.json").write_bytes(b"{")
-    identities.forget(lambda digest: digest == LAMP.digest)
+    identities.keep_only({TOWER.digest, "cc"})
     assert (identities.find(source), identities.find(other)) == (None, TOWER)
     assert len(list(identities.folder.iterdir())) == 1
 
 
 def test_forgetting_where_nothing_is(identities: Identities) -> None:
     """Without a folder there is nothing to forget, and none is made."""
-    identities.forget(lambda digest: True)
+    identities.keep_only(set())
     assert not identities.folder.exists()
 
 
@@ -70,4 +70,4 @@ def test_a_disk_that_takes_nothing(source: Source, tmp_path: Path) -> None:
     identities = Identities.under(Locations(tmp_path, tmp_path, tmp_path / "cache"))
     identities.keep(source, LAMP)
     assert identities.find(source) is None
-    identities.forget(lambda digest: True)
+    identities.keep_only(set())

@@ -32,6 +32,7 @@ from tests.reading_cases import (
     library_of,
     of_type,
     opening,
+    recorded_length,
     write_book,
 )
 
@@ -109,13 +110,6 @@ def settled(events: Iterator[AskEvent]) -> str:
         return "none"
     (answered,) = of_type(seen, Answered)
     return answered.status
-
-
-def recorded_length(conversation: Conversation) -> int:
-    """Return how long the context must be when it holds the book and every recorded turn."""
-    bodies = [turn.tokens for turn in conversation.turns() if turn.tokens]
-    between = max(0, len(bodies) - 1) * len(conversation.book.pieces.next_opening)
-    return conversation.book.n_tokens + between + sum(map(len, bodies))
 
 
 @pytest.fixture

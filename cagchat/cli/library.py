@@ -273,7 +273,7 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
 def prune(app: App, args: argparse.Namespace) -> int:
     """Delete what is not needed, after asking where it is more than leftovers."""
     from cagchat.cli.app import say
-    from cagchat.forgetting import forget_unsaved_titles
+    from cagchat.forgetting import forget_titles
     from cagchat.states.upkeep import remove
 
     chosen = to_prune(app, args)
@@ -290,7 +290,7 @@ def prune(app: App, args: argparse.Namespace) -> int:
             return 1
     done: list[Removal] = []
     freed = remove(states_of(app), chosen, lambda removal, freed_bytes: done.append(removal))
-    forget_unsaved_titles(app.locations)
+    forget_titles(app.locations)
     report(done, freed, args.json, dry_run=False)
     if len(done) < len(chosen):
         say(f"{len(chosen) - len(done)} came into use meanwhile and stayed.")

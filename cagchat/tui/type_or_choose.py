@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, OptionList, Static
 
 
 class TypeOrChoose(ModalScreen[ScreenResultType]):
-    """The frame of such a dialog. Who inherits says what fits, and what is taken.
+    """The frame of such a dialog. Who inherits says what fits, and what is taken (screens cannot be abstract classes).
 
     The binding of Down belongs to who inherits, under a name of its own, and calls `action_enter_list`.
     """
