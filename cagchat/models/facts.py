@@ -7,6 +7,7 @@ read 20 GB takes seconds at best, so the digest is kept beside what the file sys
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from cagchat.errors import ModelError
 from cagchat.files import private_folder, storage_errors, write_bytes
 from cagchat.models.gguf import Header, mapped, read_any_header, read_header
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 4 << 20
 FORMAT = 2  # of the cache file; another one is ignored and replaced
 
 Progress = Callable[[int, int], None]
@@ -90,9 +91,11 @@ def read_facts(header: Header, progress: Progress = unheard) -> ModelFacts:
     for part in parts:
         with mapped(part.path) as data, memoryview(data) as view:
             for start in range(part.data_offset, len(view), PIECE_BYTES):
-                with view[start : start + PIECE_BYTES] as piece:
+                end = min(start + PIECE_BYTES, len(view))
+                with view[start:end] as piece:
                     digest.update(piece)
-                    done += len(piece)
+                _give_back(data, start, end)
+                done += end - start
                 progress(done, total)
     return ModelFacts(
         path=header.path,
@@ -104,6 +107,16 @@ def read_facts(header: Header, progress: Progress = unheard) -> ModelFacts:
         context_length=header.context_length,
         size_bytes=sum(part.size_bytes for part in parts),
     )
+
+
+def _give_back(data: bytes | mmap.mmap, start: int, end: int) -> None:
+    """Give mapped pages back to the kernel, which has to keep them otherwise until it looks for memory: 20 GB of them.
+
+    They stay in the system's page cache, where llama.cpp finds them when it maps the same file.
+    """
+    if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start -= start % mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, start, end - start)
 
 
 def stamps(paths: Iterable[Path]) -> tuple[Stamp, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cagchat.errors import ModelError
 from cagchat.models import facts as facts_module
 from cagchat.models.facts import check_of, facts, read_entries, read_facts
 from cagchat.models.gguf import read_header
+from tests.engine_cases import smollm2
 
 
 @pytest.fixture
@@ -168,6 +170,20 @@ def test_progress_ends_at_the_total(model: Path, cache: Path) -> None:
         facts(model, cache, lambda done, total: heard.append((done, total)))
     size = model.stat().st_size - read_header(model).data_offset
     assert heard == [(size, size)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's count of mapped pages is read from /proc")
+def test_a_model_that_was_read_is_not_kept_in_memory() -> None:
+    """However large a model is, this process holds a few pieces of it while its digest is computed."""
+    page, header = os.sysconf("SC_PAGESIZE"), read_header(smollm2())
+    held: list[int] = []
+
+    def look(done: int, total: int) -> None:
+        held.append(int(Path("/proc/self/statm").read_text().split()[2]) * page)
+
+    read_facts(header, look)
+    assert header.size_bytes > 20 * facts_module.PIECE_BYTES
+    assert max(held) - held[0] < 4 * facts_module.PIECE_BYTES
 
 
 def test_change_while_reading_is_noticed(model: Path, cache: Path) -> None:
