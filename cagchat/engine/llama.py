@@ -15,29 +15,19 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from cagchat.engine import blob as blobs
-from cagchat.engine.bindings import (
-    LogTail,
-    bindings,
-    default_threads,
-    expert_overrides,
-    load_model,
-    package_version,
-)
+from cagchat.engine.allocation import allocate, attention_work, extended_cells, load, memory_kind
+from cagchat.engine.bindings import LogTail, bindings, package_version
 from cagchat.engine.logits import are_numbers, largest, no_numbers
 from cagchat.engine.marks import Marks
-from cagchat.engine.padding import TILE_TOKENS, Work, padding
-from cagchat.engine.pieces import PIECE_BYTES, damaged, digests, first_difference, map_existing, map_new
+from cagchat.engine.padding import TILE_TOKENS, padding
 from cagchat.engine.protocol import (
     BOOK,
     Blob,
     EngineSettings,
     Finish,
-    Memory,
     ModelInfo,
-    Part,
     Piece,
     Probe,
     Progress,
@@ -47,14 +37,12 @@ from cagchat.engine.protocol import (
     Transfer,
 )
 from cagchat.engine.rotation import rotated
+from cagchat.engine.samplers import sampler_chain
+from cagchat.engine.sequence_states import PARTIAL_ONLY, WHOLE, SequenceStates
 from cagchat.engine.spans import SpanLog
 from cagchat.engine.words import Words
 from cagchat.errors import ContextFull, EngineCancelled, EngineError, ModelError, StateDamaged
 
-WHOLE = 0
-PARTIAL_ONLY = 1  # LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY: only what a cut cannot bring back (recurrent state, window)
-FLASH_ATTENTION_OFF, FLASH_ATTENTION_ON = 0, 1
-PENALTY_WINDOW = 256  # tokens of the answer that repetition penalties look back on
 # Return values of llama_decode: no free cell is left and the cache is unchanged; the abort callback said so.
 NO_SLOT, ABORTED = 1, 2
 
@@ -80,15 +68,19 @@ class LlamaEngine:
         self._ll = bindings()
         self._log = LogTail(self._ll)
         self._ll.llama_backend_init()
-        self._model = self._load(settings)
+        self._model = load(self._ll, settings, self._log)
         self._words = Words(self._ll, self._model)
-        self._context = self._allocate(settings)
+        self._context = allocate(self._ll, self._model, settings, self._log)
         self._kv = self._ll.llama_get_memory(self._context)
         self._settings = settings
         self._info = self._describe()
-        self._extended_cells = self._ll.llama_model_rope_type(self._model) in (
-            self._ll.LLAMA_ROPE_TYPE_MROPE,
-            self._ll.LLAMA_ROPE_TYPE_IMROPE,
+        self._states = SequenceStates(
+            self._ll,
+            self._context,
+            self._info.memory,
+            extended_cells(self._ll, self._model),
+            settings.flash_attention,
+            self._log,
         )
         self._batch = self._ll.llama_batch_init(settings.n_batch, 0, 1)
         self._marks = Marks(settings.mark_budget_bytes)
@@ -96,7 +88,7 @@ class LlamaEngine:
         self._shared: dict[int, tuple[int, int]] = {}  # fork: what it is of, and how many tokens in the same cells
         self._poisoned = False  # whether the cache may hold what is no number
         self._spans = SpanLog()
-        self._work = self._attention_work()
+        self._work = attention_work(self._ll, self._model, settings)
         self._stop = threading.Event()
         self._asked_to_stop = self._ll.ggml_abort_callback(lambda _: self._stop.is_set())
 
@@ -155,7 +147,7 @@ class LlamaEngine:
             self._put_back_logits(sequence)
         logits = self._checked_logits(sequence)
         position = self.length(sequence)
-        sampler = self._sampler(sampling)
+        sampler = sampler_chain(self._ll, self._info.vocabulary.n_vocab, sampling)
         reason: Literal["stop", "length", "cancelled", "full"] = "length"
         first_token_s = 0.0
         try:
@@ -210,12 +202,12 @@ class LlamaEngine:
     def _probe_in_place(self, sequence: int, token: int) -> array[float]:
         """Evaluate a token after a fork and take it back: there may be no other sequence."""
         length = self.length(sequence)
-        snapshot = None if self._info.memory == "attention" else self._partial_state(sequence)
+        snapshot = None if self._info.memory == "attention" else self._states.snapshot(sequence, PARTIAL_ONLY)
         try:
             return self._probe_logits(sequence, token)
         finally:
             if snapshot is not None:
-                self._load_partial(sequence, snapshot)
+                self._states.load(sequence, snapshot, PARTIAL_ONLY)
             self._cut(sequence, length)
 
     def _probe_logits(self, sequence: int, token: int) -> array[float]:
@@ -229,7 +221,7 @@ class LlamaEngine:
     def _keep_prompt(self, sequence: int, logits: array[float]) -> None:
         """Remember the end of the prompt that was just evaluated, so that another answer costs nothing of it."""
         if self._prompt is None:
-            snapshot = None if self._info.memory == "attention" else self._partial_state(sequence)
+            snapshot = None if self._info.memory == "attention" else self._states.snapshot(sequence, PARTIAL_ONLY)
             self._prompt = _Prompt(sequence, self.length(sequence), logits, snapshot)
 
     def _put_back_logits(self, sequence: int) -> None:
@@ -327,25 +319,6 @@ class LlamaEngine:
             raise no_numbers(self.length(sequence))
         return row
 
-    def _sampler(self, sampling: Sampling) -> Any:
-        ll = self._ll
-        chain = ll.llama_sampler_chain_init(ll.llama_sampler_chain_default_params())
-        add = ll.llama_sampler_chain_add
-        if sampling.repeat_penalty != 1 or sampling.presence_penalty:
-            penalties = ll.llama_sampler_init_penalties(
-                self._info.vocabulary.n_vocab, PENALTY_WINDOW, sampling.repeat_penalty, 0.0, sampling.presence_penalty
-            )
-            add(chain, penalties)
-        if sampling.temperature <= 0:
-            add(chain, ll.llama_sampler_init_greedy())
-            return chain
-        add(chain, ll.llama_sampler_init_top_k(sampling.top_k))
-        add(chain, ll.llama_sampler_init_top_p(sampling.top_p, 1))
-        add(chain, ll.llama_sampler_init_min_p(sampling.min_p, 1))
-        add(chain, ll.llama_sampler_init_temp(sampling.temperature))
-        add(chain, ll.llama_sampler_init_dist(sampling.seed & 0xFFFFFFFF))
-        return chain
-
     # -- sequences -------------------------------------------------------------------------------------------------
 
     def fork(self, source: int, target: int) -> None:
@@ -367,7 +340,7 @@ class LlamaEngine:
             if self._info.memory == "sliding":
                 # Cells behind the window that two sequences share are never free again, and the ring of cells is full
                 # after two windows: loaded back, the source holds only the cells that its window still sees.
-                self._load_partial(source, self._partial_state(source))
+                self._states.load(source, self._states.snapshot(source, PARTIAL_ONLY), PARTIAL_ONLY)
             self._ll.llama_memory_seq_cp(self._kv, source, target, -1, -1)
             self._marks.copy(source, target)
 
@@ -389,11 +362,11 @@ class LlamaEngine:
         A cell that was given back keeps its values, and plain attention multiplies them by nothing: what is no number
         would stay none.
         """
-        state = self._state(kept, WHOLE) if kept is not None and self.length(kept) else None
+        state = self._states.snapshot(kept, WHOLE) if kept is not None and self.length(kept) else None
         self._ll.llama_memory_clear(self._kv, True)
         if kept is not None and state is not None:
             try:
-                self._load_state(kept, state, WHOLE)
+                self._states.load(kept, state, WHOLE)
             except EngineError as error:  # no error to go on after: whoever asks next would be answered without a book
                 raise RuntimeError("what the cache held is lost") from error
         self._poisoned = False
@@ -402,7 +375,7 @@ class LlamaEngine:
         """See the protocol."""
         length = self.length(sequence)
         if self._info.memory != "attention" and length:
-            self._marks.put(sequence, length, self._partial_state(sequence))
+            self._marks.put(sequence, length, self._states.snapshot(sequence, PARTIAL_ONLY))
 
     def rewind_to_prompt(self, sequence: int, length: int) -> bool:
         """See the protocol."""
@@ -412,7 +385,7 @@ class LlamaEngine:
         if not self._ll.llama_get_logits_ith(self._context, -1):  # the last batch had none: there is no place for them
             return False
         if prompt.snapshot is not None:
-            self._load_partial(sequence, prompt.snapshot)
+            self._states.load(sequence, prompt.snapshot, PARTIAL_ONLY)
         self._cut(sequence, length)
         return True
 
@@ -431,7 +404,7 @@ class LlamaEngine:
             if snapshot is None:
                 return False
             # The snapshot first, then the cut: the cut alone is refused, the snapshot alone leaves later cells behind.
-            self._load_partial(sequence, snapshot)
+            self._states.load(sequence, snapshot, PARTIAL_ONLY)
         self._cut(sequence, length)
         return True
 
@@ -464,56 +437,25 @@ class LlamaEngine:
         if self._poisoned and not self._others(None):
             self._purge(None)
 
-    def _partial_state(self, sequence: int) -> bytearray:
-        return self._state(sequence, PARTIAL_ONLY)
-
-    def _load_partial(self, sequence: int, snapshot: Any) -> None:
-        self._load_state(sequence, snapshot, PARTIAL_ONLY)
-
-    def _state(self, sequence: int, what: int) -> bytearray:
-        size = self._ll.llama_state_seq_get_size_ext(self._context, sequence, what)
-        snapshot = bytearray(size)
-        written = self._ll.llama_state_seq_get_data_ext(self._context, _pointer(snapshot), size, sequence, what)
-        if written != size:
-            raise EngineError(f"A snapshot of {size:,} bytes could not be taken.", "Open the book again.")
-        return snapshot
-
-    def _load_state(self, sequence: int, snapshot: Any, what: int) -> None:
-        size = len(snapshot)
-        read = self._ll.llama_state_seq_set_data_ext(self._context, _pointer(snapshot), size, sequence, what)
-        if read != size:
-            raise EngineError("A snapshot could not be loaded back.", "Open the book again.")
-
     # -- files -----------------------------------------------------------------------------------------------------
 
     def state_size(self, sequence: int) -> int:
         """See the protocol."""
-        return int(self._ll.llama_state_seq_get_size_ext(self._context, sequence, WHOLE))
+        return self._states.size(sequence, WHOLE)
 
     def save(self, sequence: int, path: Path) -> tuple[Blob, Transfer]:
         """See the protocol."""
         if not self.length(sequence):
             raise EngineError("An empty sequence is not worth saving.", "Read the book first.")
         began = time.perf_counter()
-        written = self._write(sequence, path, WHOLE)
+        written = self._states.write(sequence, self.length(sequence), path, WHOLE)
         return written, Transfer(written.size_bytes, time.perf_counter() - began)
 
     def save_boundary(self, sequence: int, path: Path) -> Blob | None:
         """See the protocol."""
-        return None if self._info.memory == "attention" else self._write(sequence, path, PARTIAL_ONLY)
-
-    def _write(self, sequence: int, path: Path, what: int) -> Blob:
-        length = self.length(sequence)
-        size = self._ll.llama_state_seq_get_size_ext(self._context, sequence, what)
-        with map_new(path, size) as mapped:
-            written = self._ll.llama_state_seq_get_data_ext(self._context, _pointer(mapped), size, sequence, what)
-            if written != size:
-                raise EngineError(f"The state came out as {written:,} bytes instead of {size:,}.", "Try again.")
-            with memoryview(mapped) as view:
-                parts = self._parse(view, what)
-                if blobs.n_tokens(parts) != length:
-                    raise EngineError("The state that was written does not describe its sequence.", "Try again.")
-                return Blob(length, size, PIECE_BYTES, digests(view), parts)
+        if self._info.memory == "attention":
+            return None
+        return self._states.write(sequence, self.length(sequence), path, PARTIAL_ONLY)
 
     def restore(self, sequence: int, path: Path, blob: Blob) -> Transfer:
         """See the protocol."""
@@ -537,52 +479,17 @@ class LlamaEngine:
                 f"A boundary at {blob.n_tokens:,} needs the sequence to reach it.", "Restore the book first."
             )
         self._read(sequence, path, blob, PARTIAL_ONLY)
-        if not self._ll.llama_memory_seq_rm(self._kv, sequence, blob.n_tokens, -1):
-            raise EngineError(f"The cache could not be cut at {blob.n_tokens:,}.", "Open the book again.")
-        self._marks.cut(sequence, blob.n_tokens)
-        self._forget_prompt(sequence, blob.n_tokens)
-        self._forget_shared(sequence, blob.n_tokens)
+        self._cut(sequence, blob.n_tokens)
         self.mark(sequence)
 
     def _read(self, sequence: int, path: Path, blob: Blob, what: int) -> None:
-        with map_existing(path, blob) as mapped, memoryview(mapped) as view:
+        with self._states.opened(path, blob, what) as mapped:
             try:
-                parts = self._parse(view, what)
-            except StateDamaged as damage:
-                raise StateDamaged(f"{path} is damaged: {damage.message}", damage.hint) from damage
-            if parts != blob.parts:
-                raise StateDamaged(f"{path} does not have the layout that was recorded.", "Read the book again.")
-            # The structure is known to be sound, so llama.cpp may copy while another thread checks the content.
-            checker = _Checker(view, blob)
-            checker.start()
-            try:
-                pointer = _pointer(mapped)
-                read = self._ll.llama_state_seq_set_data_ext(self._context, pointer, blob.size_bytes, sequence, what)
-                del pointer
-                self._ll.llama_synchronize(self._context)
-            finally:
-                checker.join()
-            if checker.damaged_piece is not None or read != blob.size_bytes:
+                self._states.load_checked(sequence, mapped, path, blob, what)
+            except StateDamaged:
                 self._poisoned = True  # what was copied may be anything
                 self.clear(sequence)
-            if checker.damaged_piece is not None:
-                raise damaged(path, blob, checker.damaged_piece)
-            if read != blob.size_bytes:
-                raise StateDamaged(
-                    f"llama.cpp did not accept {path}{self._log.because()}.", "The book has to be read again."
-                )
-
-    def _parse(self, view: memoryview, what: int) -> tuple[Part, ...]:
-        table = blobs.FULL_PARTS if what == WHOLE else blobs.BOUNDARY_PARTS
-        parts = blobs.parse(
-            view,
-            table[self._info.memory],
-            extended_cells=self._extended_cells,
-            flash_attention=self._settings.flash_attention,
-        )
-        if what == WHOLE:
-            blobs.check_complete(parts)
-        return parts
+                raise
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
@@ -602,59 +509,6 @@ class LlamaEngine:
             self._ll.llama_model_free(self._model)
             self._context = None
 
-    def _load(self, settings: EngineSettings) -> Any:
-        params = self._ll.llama_model_default_params()
-        params.n_gpu_layers = settings.gpu_layers
-        params.use_extra_bufts = settings.fast_kernels
-        overrides = expert_overrides(settings.experts_in_ram)  # read while the model is loaded
-        params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
-        return load_model(self._ll, settings.model, params, self._log)
-
-    def _allocate(self, settings: EngineSettings) -> Any:
-        ll = self._ll
-        params = ll.llama_context_default_params()
-        params.n_ctx = settings.n_context
-        params.n_batch = params.n_ubatch = settings.n_batch
-        params.n_seq_max = settings.n_sequences + self._fillers()
-        params.n_outputs_max = params.n_seq_max  # no batch asks for more logits: room for one row, not for all tokens
-        params.n_threads = params.n_threads_batch = settings.threads or default_threads()
-        params.flash_attn_type = FLASH_ATTENTION_ON if settings.flash_attention else FLASH_ATTENTION_OFF
-        params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
-        params.kv_unified = True  # sequences share cells: a fork of the book costs no copy
-        params.type_k = params.type_v = blobs.GGML_TYPES[settings.kv_type]
-        params.no_perf = True
-        if settings.rope.yarn_factor != 1:
-            params.rope_scaling_type = ll.LLAMA_ROPE_SCALING_TYPE_YARN
-            params.rope_freq_scale = 1 / settings.rope.yarn_factor
-            params.yarn_orig_ctx = settings.rope.yarn_original_context
-        context = ll.llama_init_from_model(self._model, params)
-        if not context:
-            raise EngineError(
-                f"llama.cpp could not allocate a context of {settings.n_context:,} tokens with {settings.kv_type} KV"
-                f"{self._log.because()}.",
-                "Lower chat_tokens or batch, or choose --kv q8_0 or q4_0.",
-            )
-        if ll.llama_n_ctx(context) < settings.n_context:
-            ll.llama_free(context)
-            raise EngineError(
-                f"llama.cpp holds no context of {settings.n_context:,} tokens.", "Lower chat_tokens, or --truncate."
-            )
-        return context
-
-    def _fillers(self) -> int:
-        """Return how many sequences beside the callers' are needed: one for padding, where it costs no memory."""
-        return 1 if self._memory_kind() == "attention" else 0
-
-    def _attention_work(self) -> Work | None:
-        """Return what padding is decided by; None where fillers make nothing faster."""
-        ll, model = self._ll, self._model
-        on_gpu = ll.llama_supports_gpu_offload() and self._settings.gpu_layers != 0
-        untiled = self._settings.kv_type != "f16" or not self._settings.flash_attention
-        if on_gpu or untiled or not self._fillers():
-            return None
-        elements = ll.llama_model_n_layer(model) * ll.llama_model_n_embd(model)
-        return Work(elements_per_position=elements, parameters=ll.llama_model_n_params(model))
-
     def _describe(self) -> ModelInfo:
         ll, model = self._ll, self._model
         description = ctypes.create_string_buffer(256)
@@ -665,7 +519,7 @@ class LlamaEngine:
             build=f"llama-cpp-python {package_version()}, {system}",
             vocabulary=self._words.vocabulary(),
             n_context_trained=ll.llama_model_n_ctx_train(model),
-            memory=self._memory_kind(),
+            memory=memory_kind(ll, model),
             n_layers=ll.llama_model_n_layer(model),
             size_bytes=ll.llama_model_size(model),
             rotated_kv=rotated(self._settings.kv_type),
@@ -673,32 +527,7 @@ class LlamaEngine:
             buffers=tuple(self._log.buffers),
         )
 
-    def _memory_kind(self) -> Memory:
-        ll, model = self._ll, self._model
-        if ll.llama_model_is_hybrid(model):
-            return "hybrid"
-        if ll.llama_model_is_recurrent(model):
-            return "recurrent"
-        return "sliding" if ll.llama_model_n_swa(model) else "attention"
-
-
-class _Checker(threading.Thread):
-    """Compares checksums while llama.cpp copies the same bytes."""
-
-    def __init__(self, view: memoryview, blob: Blob) -> None:
-        super().__init__(name="checksums")
-        self._view, self._blob = view, blob
-        self.damaged_piece: int | None = None
-
-    def run(self) -> None:
-        """Record the first damaged piece."""
-        self.damaged_piece = first_difference(self._view, self._blob)
-
 
 def cancelled(position: int) -> EngineCancelled:
     """Return the error of a call that was cancelled there."""
     return EngineCancelled(f"Stopped at token {position:,}.", "The same command goes on there.")
-
-
-def _pointer(buffer: Any) -> Any:
-    return (ctypes.c_uint8 * len(buffer)).from_buffer(buffer)
