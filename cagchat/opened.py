@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,10 @@ class OpenBook:
         A chat that knows the book up to a limit gives how many of the book's tokens these are.
         """
         n_book = self.n_tokens if n_book is None else n_book
-        self._kept += [span for span in self.engine.take_spans() if span.start < n_book or span.sequence == BOOK]
+        for span in self.engine.take_spans():  # one may go from the book on into the question: they are joined
+            inside = span.count if span.sequence == BOOK else min(span.count, n_book - span.start)
+            if inside > 0:
+                self._kept.append(replace(span, count=inside))
 
     def take_evidence(self) -> tuple[list[Span], Transfer | None, bool]:
         """Return what was evaluated and restored since the last call, and whether the book was being read."""

@@ -80,6 +80,7 @@ def to_json(session: Session, turns: Iterable[Turn]) -> dict[str, object]:
                 "answer": turn.answer,
                 "thinking": turn.thinking,
                 "tokens": list(turn.tokens),
+                "tokenizer": turn.tokenizer,
                 "status": turn.status,
                 "error": turn.error,
                 "proof": turn.proof,

@@ -35,6 +35,11 @@ class StateKey:
     yarn_original_context: int
     rotated_kv: bool
 
+    @property
+    def wording(self) -> str:
+        """What the token ids of a chat mean: the same with every model file that has this tokenizer and template."""
+        return f"{self.prompt_version} {self.model_metadata} {self.chat_template}"
+
 
 NAMES = {
     "format_version": "format version",
