@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -78,6 +78,11 @@ class App:
         if self._resolved is None:
             self._resolved = self._resolving()
         return self._resolved
+
+    def take_defaults(self) -> None:
+        """Go on with every setting's default, for a command that has to work where the configuration is bad."""
+        defaults = Settings()
+        self._resolved = Resolved(defaults, {field.name: "default" for field in fields(defaults)})
 
     @property
     def settings(self) -> Settings:

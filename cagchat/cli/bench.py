@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cagchat import __version__
 from cagchat.cli import bench_device, bench_peers, bench_recall, bench_scaling, bench_synth
-from cagchat.cli.options import add_engine
+from cagchat.cli.options import add_engine, at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -227,10 +227,3 @@ def names(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[int, ...]:
     """Read `--lengths`."""
     return tuple(at_least_one(part) for part in text.split(",") if part.strip())
-
-
-def at_least_one(text: str) -> int:
-    """Read a count."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)

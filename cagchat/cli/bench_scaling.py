@@ -120,6 +120,6 @@ def minutes(text: str) -> float:
 
 def length(text: str) -> int:
     """Read a number of tokens."""
-    from cagchat.cli.bench import at_least_one
+    from cagchat.cli.options import at_least_one
 
     return at_least_one(text)

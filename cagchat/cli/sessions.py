@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
-from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
+from cagchat.cli.options import add_json, add_yes, at_least_one, complete_with, confirmed
 from cagchat.cli.tables import moment, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(show, action=True)
     search = action("search", "find turns that hold all of the words")
     search.add_argument("words", metavar="WORDS", nargs="+", help="words of questions or answers, in any form")
-    search.add_argument("--limit", metavar="N", type=int, default=20, help="show at most N turns (default: 20)")
+    search.add_argument(
+        "--limit", metavar="N", type=at_least_one, default=20, help="show at most N turns (default: 20)"
+    )
     add_json(search, action=True)
     export = action("export", "write one chat as Markdown or JSON")
     add_chat(export)
     export.add_argument("--format", choices=("md", "json"), default="md", help="the format (default: md)")
     export.add_argument("-o", "--output", metavar="FILE", default="-", help="the file to write (default: stdout)")
+    add_yes(export, "replace a file")
     rename = action("rename", "give a chat another title")
     add_chat(rename)
     rename.add_argument("title", metavar="TITLE", nargs="+", help="the new title")
@@ -141,19 +144,25 @@ def as_text(turn: Turn) -> str:
 
 
 def proof_line(recorded: Mapping[str, object]) -> str:
-    """Return a recorded proof as the line that stood under its answer; one that another version wrote, key by key."""
+    """Return a recorded proof as the line that stood under its answer, with how far the chat knew the book.
+
+    One that another version wrote is told key by key.
+    """
+    from cagchat.limits.limit import noted_in
     from cagchat.proof import recorded as read
     from cagchat.sessions.export import proof_sentence
 
-    proof = read(recorded)
-    return proof.line() if proof else proof_sentence(recorded)
+    proof, limit = read(recorded), noted_in(recorded)
+    if proof is None:
+        return proof_sentence(recorded)
+    return f"{proof.line()}, known up to {limit.words}" if limit else proof.line()
 
 
 def search_chats(app: App, args: argparse.Namespace) -> int:
     """Print the turns that a search finds, best first."""
     from cagchat.cli.app import say
 
-    hits = app.sessions.search(" ".join(args.words), max(1, args.limit))
+    hits = app.sessions.search(" ".join(args.words), args.limit)
     if args.json:
         print_json([{**as_object(h.session), "turn": h.turn_number, "snippet": h.snippet} for h in hits])
         return 0
@@ -181,9 +190,15 @@ def export_chat(app: App, args: argparse.Namespace) -> int:
         text = to_markdown(session, turns, proof=proof_line, zone=zone)
     if args.output == "-":
         print(text, end="")
-    else:
-        write_file(Path(args.output).expanduser(), text)
-        say(f"Wrote {args.output}.")
+        return 0
+    path = Path(args.output).expanduser()
+    if path.is_file() and not confirmed(
+        f"{args.output} is there already. Replace it?", yes=args.yes, what="replace a file that is there"
+    ):
+        say("Nothing was written.")
+        return 1
+    write_file(path, text)
+    say(f"Wrote {args.output}.")
     return 0
 
 
