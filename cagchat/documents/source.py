@@ -14,6 +14,7 @@ from cagchat.errors import BookError
 STDIN = "-"
 # About a hundred times the longest novel: what is larger is a disk image or a dump, not something to chat about.
 MAX_BYTES = 256 << 20
+SENT = "Send it with `< book.txt` behind the command, or through a pipe."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def read_stdin(stdin: BinaryIO, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return everything that comes through a pipe, 1 to `max_bytes` bytes; raise `BookError` for anything else."""
     content = stdin.read(max_bytes + 1)
     if not content:
-        raise BookError("Nothing came through stdin.", "Send a book into it: `cagchat text - < book.txt`.")
+        raise BookError("Nothing came through stdin.", SENT)
     if len(content) > max_bytes:
         raise too_large("What came through stdin", max_bytes)
     return content

@@ -87,8 +87,22 @@ def test_what_is_no_book_is_left_out_and_named(tmp_path: Path) -> None:
     source = gather([folder])
     assert names(source) == ["a.txt"]
     assert source.notes == (
-        "5 files were left out, because no book can be read from it: b.png, c.css, d.txt, e.txt, f.mobi.",
+        "5 files were left out, because no book can be read from them: b.png, c.css, d.txt, e.txt, f.mobi.",
     )
+
+
+def test_a_file_of_blanks_is_left_out(tmp_path: Path) -> None:
+    """One empty part takes nothing from the others."""
+    source = gather([folder_of(tmp_path, a_txt=b"text", b_txt=b" \n\t\n")])
+    assert names(source) == ["a.txt"]
+    assert source.notes == ("1 file was left out, because no book can be read from it: b.txt.",)
+
+
+def test_stdin_that_is_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell can close it."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(BookError, match="stdin is closed"):
+        gather(["-"])
 
 
 def test_many_names_are_not_listed(tmp_path: Path) -> None:
