@@ -2,6 +2,7 @@
 
 states/moby-dick-3f9a0c21d4e5/     manifest.json  book.txt  tokens.bin  state-<position>.bin
                                    checkpoint-<position>.bin  boundary-<position>.bin  used
+                                   checkpoint-<position>.damaged (what could not be resumed)
 states/moby-dick-3f9a0c21d4e5.lock                held by the process that reads the book
 states/moby-dick-3f9a0c21d4e5.aside-1             what could not be trusted, and why (reason.txt)
 """
@@ -33,6 +34,8 @@ DIGEST_LENGTH = 12
 AGAIN = "The book has to be read again; the damaged folder is set aside, not deleted."
 TICK_S = 0.001  # between two uses while the clock stands still or was put back
 ASIDE = ".aside-"
+ASIDE_FILE = ".damaged"  # how the name of a checkpoint ends that was set aside inside its folder
+STATE_FILES = ("state-", "checkpoint-", "boundary-")  # how the names of those begin that a manifest speaks of
 DELETING = ".deleting-"
 
 
@@ -159,7 +162,7 @@ class StateFolder:
         """
         with contextlib.suppress(OSError):
             for file in self.path.iterdir():
-                ours = file.suffix == ".bin" and file.name.startswith(("state-", "checkpoint-", "boundary-"))
+                ours = file.suffix == ".bin" and file.name.startswith(STATE_FILES)
                 if (ours and file.name not in keep) or is_leftover(file):
                     file.unlink(missing_ok=True)
 

@@ -23,11 +23,9 @@ from cagchat.states.key import FORMAT_VERSION, NAMES, StateKey, differences
 from cagchat.states.lock import holder
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest, StateFile
-from cagchat.states.store import ASIDE, DELETING, StateFolder, States
+from cagchat.states.store import ASIDE, ASIDE_FILE, DELETING, STATE_FILES, StateFolder, States
 
 FAKE_METADATA = "fake"  # the metadata digest of the engine without a model, which has no file to look for
-SET_ASIDE_FILE = ".damaged"
-STATE_FILES = ("state-", "checkpoint-", "boundary-")
 
 Status = Literal["ready", "partial", "outdated", "reading"]
 Kind = Literal["leftover", "aside", "state"]
@@ -326,7 +324,7 @@ def aside(states: States) -> Iterator[Removal]:
         yield Removal(folder.path, "aside", reason(folder), folder.size_bytes(), folder.lock_path)
     for folder in states.all():
         if not held(folder.lock_path):
-            for path in sorted(folder.path.glob(f"*{SET_ASIDE_FILE}")):
+            for path in sorted(folder.path.glob(f"*{ASIDE_FILE}")):
                 yield Removal(path, "aside", "a damaged checkpoint", file_bytes(path), folder.lock_path)
 
 
