@@ -34,9 +34,9 @@ from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
 from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
-from cagchat.saved import placed, saved
+from cagchat.saved import of_book, placed, saved
 from cagchat.settings import Settings
-from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
+from cagchat.states.key import FORMAT_VERSION, StateKey, identity, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import AGAIN, StateFolder, States, digest_of
@@ -83,6 +83,7 @@ class Choice:
     """Where a book's state is or will be, and with what it is read.
 
     `option` and `words` are there when that was planned now; `words` are the book in the chosen model's tokens.
+    `problem` is why a state that lies elsewhere, and stays there, cannot be used.
     """
 
     folder: StateFolder
@@ -90,6 +91,7 @@ class Choice:
     option: Option | None = None
     reasons: tuple[str, ...] = ()
     words: tuple[Frame, Prefix] | None = None
+    problem: StateMismatch | None = None
 
 
 class Library:
@@ -163,7 +165,12 @@ class Library:
     def _saved(self, job: Job) -> Choice | None:
         """Return the saved state that these settings mean, whatever the plan would choose today."""
         found = saved(self.states, job.title, job.digest, self.settings, self._backend)
-        return Choice(*found) if found else None
+        if found is None:
+            return None
+        if found.problem is None or not job.options.reread:
+            return Choice(found.folder, found.run)
+        folder = self._folder(job, found.run, truncated=found.truncated)
+        return Choice(folder, found.run, problem=found.problem if folder != found.folder else None)
 
     def _plan(self, job: Job) -> Generator[PrepareEvent, None, Choice]:
         """Choose a model for a book that was not read yet. Raises `BookTooLong` when none holds it."""
@@ -210,8 +217,12 @@ class Library:
         return pieces, beginning(prefix, self.settings.chat_tokens, run.longest)
 
     def _folder(self, job: Job, run: Run, *, truncated: bool) -> StateFolder:
-        # What a reader would call "this book with this model and these settings"; the key checks the rest.
-        parts = (job.digest, run.model.path.name, run.kv_type, "truncated" if truncated else "whole")
+        """Return where the state of the book read in this way is, whatever it is called, or will be."""
+        switched = identity(self._key(run, array("i")))
+        for folder, manifest in of_book(self.states, job.title, job.digest):
+            if manifest.book.truncated == truncated and identity(manifest.key) == switched:
+                return folder
+        parts = (job.digest, switched, "truncated" if truncated else "whole")
         return self._known(self.states.folder(job.title, "\n".join(parts)))
 
     def _known(self, folder: StateFolder) -> StateFolder:
@@ -377,6 +388,8 @@ class Library:
 
     def _begin(self, job: Job, choice: Choice) -> Generator[PrepareEvent, None, tuple[Manifest, array[int]]]:
         """Write down what is about to be read."""
+        if choice.problem is not None:
+            yield Notice(f"{choice.problem.message} It stays as it is, and the book is read anew beside it.")
         document = job.parsed()
         for note in document.notes:
             yield Notice(note)

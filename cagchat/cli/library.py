@@ -13,6 +13,7 @@ from cagchat.cli.books import standings, states_of
 from cagchat.cli.completion import state_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
 from cagchat.cli.tables import moment, print_json, print_lines, print_pairs, print_table
+from cagchat.settings import rules
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_yes(rm)
     prune = action("prune", "delete leftovers, what was set aside, and the states that were not used for longest")
     prune.add_argument("--days", metavar="N", type=not_negative, help="delete states not used for N days")
-    prune.add_argument("--budget", metavar="GB", type=not_negative, help="delete until the rest takes at most GB")
+    prune.add_argument("--budget", metavar="GB", type=gigabytes, help="delete until the rest takes at most GB")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     add_yes(prune)
     add_json(prune, action=True)
@@ -69,6 +70,14 @@ def not_negative(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
         raise ValueError(text)
+    return number
+
+
+def gigabytes(text: str) -> float:
+    """Return what the setting disk_budget_gb may be, for argparse."""
+    number, most = not_negative(text), rules()["disk_budget_gb"].high
+    if number > most:
+        raise argparse.ArgumentTypeError(f"{text} is no budget: at most {most:,.0f}, in gigabytes")
     return number
 
 

@@ -82,7 +82,7 @@ def list_chats(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.app import say
 
     found: Sequence[Session] = app.sessions.list()
-    if book := getattr(args, "book", None):
+    if (book := getattr(args, "book", None)) is not None:
         found = about(found, book)
     if args.json:
         print_json([as_object(session) for session in found])
@@ -103,10 +103,13 @@ def about(sessions: Sequence[Session], name: str) -> list[Session]:
     All chats about the same text belong together, whatever file it was read from. Raises `SessionError` when there
     is none.
     """
+    from cagchat.documents.gathering import expanded
     from cagchat.errors import SessionError
     from cagchat.states.store import fold
 
-    path, wanted = str(Path(name).expanduser().absolute()), fold(name)
+    path, wanted = str(expanded(name).absolute()), fold(name)
+    if not wanted:
+        raise SessionError("Chats were asked for by an empty name.", "`cagchat sessions` lists all chats.")
     ways = (
         [s for s in sessions if s.book_path == path],
         [s for s in sessions if fold(s.book_title) == wanted],

@@ -37,10 +37,12 @@ def gather(names: Sequence[str | Path], *, stdin: BinaryIO | None = None, max_by
     files: list[File] = []
     left_out: list[str] = []
     for name in names:
+        if isinstance(name, str) and not name.strip():  # as a path it would be the present folder
+            raise BookError("A book was asked for by an empty name.", "Give its file, or its title once it was read.")
         path = expanded(name)
         if name == STDIN:
             files.append(File("stdin", read_stdin(stdin or _stdin(), max_bytes=max_bytes)))
-        elif path.is_dir():
+        elif is_there(path) and path.is_dir():
             files += _read_folder(path, max_bytes, left_out)
         else:
             files.append(File(str(path), read(path, max_bytes=max_bytes)))
@@ -63,6 +65,14 @@ def expanded(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # "~nobody": then it is a name
         return Path(name)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file or folder; a name that the system refuses is none: titles can be of any length."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def natural(name: str) -> tuple[int | str, ...]:

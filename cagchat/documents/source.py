@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -86,6 +87,10 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
             f"Look at its owner and mode with `ls -l {shlex.quote(str(path))}`, or give a copy that is yours.",
         ) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BookError(
+                f"There is no file {path}: names are shorter.", "Give the path of a book, or the title of a saved one."
+            ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise BookError(
             f"{path} cannot be read: {reason}.", "Copy the book to a local disk and open the copy."

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,20 +14,17 @@ from cagchat.engine import blob as blobs
 from cagchat.engine.fake import MAGIC as FAKE_MAGIC
 from cagchat.engine.pieces import damaged, first_difference, map_existing
 from cagchat.engine.protocol import Part
-from cagchat.engine.rotation import rotated
 from cagchat.errors import StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, storage_error, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
-from cagchat.prompt import PROMPT_VERSION, instructions_digest, template_digest
-from cagchat.states.key import FORMAT_VERSION, NAMES, StateKey, differences
+from cagchat.states.key import NAMES, differences
 from cagchat.states.lock import holder
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest, StateFile
-from cagchat.states.store import ASIDE, DELETING, StateFolder, States
+from cagchat.states.present import present_key
+from cagchat.states.store import ASIDE, ASIDE_FILE, DELETING, STATE_FILES, StateFolder, States
 
 FAKE_METADATA = "fake"  # the metadata digest of the engine without a model, which has no file to look for
-SET_ASIDE_FILE = ".damaged"
-STATE_FILES = ("state-", "checkpoint-", "boundary-")
 
 Status = Literal["ready", "partial", "outdated", "reading"]
 Kind = Literal["leftover", "aside", "state"]
@@ -111,28 +108,6 @@ def outdated_because(manifest: Manifest, models: Remembered, instructions: str =
         facts = models.facts.get(path)
     changed = differences(manifest.key, present_key(manifest.key, facts, instructions))
     return f"changed since: {', '.join(NAMES[name] for name in changed)}" if changed else ""
-
-
-def present_key(key: StateKey, facts: ModelFacts | None, instructions: str) -> StateKey:
-    """Return the key that the same book would have if it were read now with the same KV type.
-
-    Without facts about the model, what depends on it is taken to be as it was.
-    """
-    key = replace(
-        key,
-        format_version=FORMAT_VERSION,
-        prompt_version=PROMPT_VERSION,
-        instructions=instructions_digest(instructions),
-        rotated_kv=rotated(key.kv_type),
-    )
-    if facts is None:
-        return key
-    return replace(
-        key,
-        model_weights=facts.tensor_digest,
-        model_metadata=facts.meaning_digest,
-        chat_template=template_digest(facts.chat_template),
-    )
 
 
 def reader_of(folder: StateFolder) -> int | None:
@@ -326,7 +301,7 @@ def aside(states: States) -> Iterator[Removal]:
         yield Removal(folder.path, "aside", reason(folder), folder.size_bytes(), folder.lock_path)
     for folder in states.all():
         if not held(folder.lock_path):
-            for path in sorted(folder.path.glob(f"*{SET_ASIDE_FILE}")):
+            for path in sorted(folder.path.glob(f"*{ASIDE_FILE}")):
                 yield Removal(path, "aside", "a damaged checkpoint", file_bytes(path), folder.lock_path)
 
 

@@ -646,3 +646,13 @@ def test_senseless_numbers_are_wrong_usage(home: Path, value: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["library", "prune", f"--days={value}"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "1000001", "1e300"])
+def test_a_senseless_budget_is_wrong_usage(home: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """A budget on the command line is bounded as the setting is."""
+    with pytest.raises(SystemExit) as caught:
+        main(["library", "prune", f"--budget={value}"])
+    assert caught.value.code == 2
+    assert value in capsys.readouterr().err
+    assert main(["library", "prune", "--budget=1e6"]) == 0

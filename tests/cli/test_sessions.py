@@ -100,11 +100,12 @@ def test_list_of_one_book(home: Path, capsys: pytest.CaptureFixture[str], name: 
     assert [session["id"] for session in json.loads(capsys.readouterr().out)] == [wanted.id]
 
 
-def test_list_of_an_unknown_book_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["The Sea", "~no-such-user"])
+def test_list_of_an_unknown_book_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A book that nobody talked about ends with 1."""
     chat()
-    assert main(["sessions", "list", "The Sea"]) == 1
-    assert "There is no chat about The Sea." in capsys.readouterr().err
+    assert main(["sessions", "list", name]) == 1
+    assert f"There is no chat about {name}." in capsys.readouterr().err
 
 
 def test_no_chats_is_no_error(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -190,3 +190,20 @@ def test_several_files_are_called_by_what_their_names_share(files: tuple[str, ..
 def test_natural_order(before: str, after: str) -> None:
     """Numbers inside names are compared as numbers, letters without their case."""
     assert natural(before) < natural(after)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_present_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is empty or blank is refused, whatever lies in the folder where the program was started."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("Private notes.")
+    with pytest.raises(BookError, match="empty name"):
+        gather([name])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/book.txt", "x/" * 3000])
+def test_a_name_longer_than_files_have_is_a_missing_file(name: str) -> None:
+    """What the system refuses to look for is said to be missing."""
+    with pytest.raises(BookError, match="There is no file") as caught:
+        gather([name])
+    assert caught.value.hint
