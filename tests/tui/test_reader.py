@@ -222,6 +222,20 @@ def test_folding_keeps_offsets(text: str) -> None:
     assert len(text.translate(Folding())) == len(text)
 
 
+@pytest.mark.parametrize("near", range(24))
+@pytest.mark.parametrize("query", ["senn water", "n"])
+def test_a_hit_is_found_from_every_place(query: str, near: int) -> None:
+    """Wherever the reader is, inside a hit too, the same places are found."""
+    folded = "They came to Senn\nWater.\n".translate(Folding())
+    assert find(folded, query, near) == find(folded, query, 0)
+
+
+def test_hits_do_not_overlap() -> None:
+    """Of hits that overlap, because the reader is inside one, the one after the reader's place is kept."""
+    hits = find("aaaa", "aa", 1)
+    assert list(zip(hits.starts, hits.ends, strict=True)) == [(1, 3)]
+
+
 def test_too_many_hits_are_bounded() -> None:
     """The hits after the reader's place are kept first, in order, and it is said that there are more."""
     hits = find("ab" * (MAX_HITS + 10), "a", 2 * 15)
