@@ -17,8 +17,8 @@ from textual.widgets.option_list import Option
 
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
+from cagchat.tui.cells import cut
 from cagchat.tui.figure_lines import filled
-from cagchat.tui.shelf_columns import cut
 
 NEW = "new"
 INDENT = 2  # cells: the mark of the open chat stands there

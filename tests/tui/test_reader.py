@@ -287,6 +287,15 @@ def test_the_place_fits_its_line(width: int) -> None:
     assert ("34.6 %" in line) == (width >= 6)
 
 
+@pytest.mark.parametrize("width", range(60))
+def test_a_place_in_wide_characters_fits_too(width: int) -> None:
+    """Titles whose characters take two cells give up room for the percentage as others do."""
+    line = place_line("第一部第一章" * 3, "第一章" * 3, "34.6 %", width)
+    assert cell_len(line) <= width
+    assert line.startswith("第一部") == (width >= 45)
+    assert ("34.6 %" in line) == (width >= 6)
+
+
 # -- the pane ----------------------------------------------------------------------------------------------------------
 
 
