@@ -583,6 +583,55 @@ def test_a_file_can_be_chosen_from_the_list(tmp_path: Path) -> None:
     drive(screen(tmp_path), steps)
 
 
+def test_tab_waits_for_the_names_of_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Tab that comes before the folder was read completes what is typed by then, not by the names of before."""
+    for name in ("alpha.txt", "beta.txt"):
+        (tmp_path / name).write_text("x")
+    gate = threading.Event()
+
+    def slowly(text: str, folder: Path) -> list[str]:
+        if text:
+            gate.wait(20)
+        return completions(text, folder)
+
+    monkeypatch.setattr("cagchat.tui.open_file.completions", slowly)
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "→ Name one"))
+        await pilot.press("o")
+        await wait_until(pilot, shows(pilot, "alpha.txt"))
+        line = host.screen.query_one(Input)
+        await pilot.press("b", "tab")
+        await pilot.pause()
+        assert line.value == "b"
+        gate.set()
+        await wait_until(pilot, lambda: line.value == "beta.txt")
+
+    drive(screen(tmp_path), steps)
+
+
+def test_a_choice_from_a_list_that_has_changed_is_dropped(tmp_path: Path) -> None:
+    """A choice that arrives when the list is another one opens nothing, and the dialogue goes on."""
+    for name in ("alpha.txt", "beta.txt"):
+        (tmp_path / name).write_text("x")
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "→ Name one"))
+        await pilot.press("o")
+        await wait_until(pilot, shows(pilot, "beta.txt"))
+        names = host.screen.query_one(OptionList)
+        late = [OptionList.OptionSelected(names, names.get_option_at_index(at), at) for at in (0, 1)]
+        await pilot.press("b")
+        await wait_until(pilot, lambda: names.option_count == 1)
+        for choice in late:
+            names.post_message(choice)
+        await pilot.pause()
+        assert isinstance(host.screen, OpenFile)
+        assert host.chosen == []
+
+    drive(screen(tmp_path), steps)
+
+
 def test_leaving_waits_for_nothing(tmp_path: Path) -> None:
     """The app ends while a state is still being verified."""
     read_book(tmp_path, "Aldermouth")

@@ -398,6 +398,25 @@ def test_contents_jump(book: Document) -> None:
     drive(book, steps, position=book.sections[number].start)
 
 
+@pytest.mark.parametrize("listing", ["t", "B"])
+def test_a_second_enter_in_a_list_does_nothing(listing: str) -> None:
+    """Enter pressed twice, before the first one has closed the list, goes to the place once."""
+    marks = tuple(section.start for section in BOOK.sections[:9])
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await pilot.press(listing)
+        host.pane.query_one(OptionList).highlighted = 7
+        for _ in range(2):
+            host.post_message(events.Key("enter", None))
+        await wait_until(pilot, lambda: host.pane.position == BOOK.sections[7].start)
+        await pilot.pause()
+        await pilot.press("backspace")
+        await wait_until(pilot, lambda: host.pane.position == 0)
+        assert host.book.has_focus
+
+    drive(BOOK, steps, bookmarks=marks)
+
+
 @pytest.mark.parametrize("key", ["t", "escape"])
 def test_contents_close_without_a_jump(key: str) -> None:
     """The key that opened the contents and Esc both show the text again, where it was."""
