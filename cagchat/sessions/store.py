@@ -240,10 +240,13 @@ class Sessions:
             # Empties the journal, which still has the pages as they were; put off when another process reads.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
-    def search(self, query: str, limit: int = 20, *, marks: tuple[str, str] = ("**", "**")) -> HitList:
+    def search(
+        self, query: str, limit: int = 20, *, book_digest: str | None = None, marks: tuple[str, str] = ("**", "**")
+    ) -> HitList:
         """Return the current turns that hold all words of `query`, best first, matches in the snippet between `marks`.
 
-        Words match by their stem and without accents; nothing in `query` is an operator.
+        Of chats about one book when its digest is given. Words match by their stem and without accents; nothing in
+        `query` is an operator.
         """
         expression = match_expression(query)
         if not expression:
@@ -251,13 +254,14 @@ class Sessions:
         with self._reading() as db:
             rows = db.execute(
                 f"""
-                SELECT session.*, turns.number, snippet(search, -1, ?, ?, '…', ?)
+                SELECT session.*, turns.number, snippet(search, -1, ?1, ?2, '…', ?3)
                 FROM search
                 JOIN turns ON turns.row = search.rowid
                 JOIN ({SESSION}) AS session ON session.id = turns.session_id
-                WHERE search MATCH ? ORDER BY search.rank, turns.row DESC LIMIT ?
+                WHERE search MATCH ?4 AND (?5 IS NULL OR session.book_digest = ?5)
+                ORDER BY search.rank, turns.row DESC LIMIT ?6
                 """,
-                (*marks, SNIPPET_WORDS, expression, limit),
+                (*marks, SNIPPET_WORDS, expression, book_digest, limit),
             )
             return [Hit(Session(*row[:SESSION_COLUMNS]), *row[SESSION_COLUMNS:]) for row in rows]
 

@@ -17,8 +17,8 @@ from textual.widgets.option_list import Option
 
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
+from cagchat.tui.cells import cut
 from cagchat.tui.figure_lines import filled
-from cagchat.tui.shelf_columns import cut
 
 NEW = "new"
 INDENT = 2  # cells: the mark of the open chat stands there
@@ -117,15 +117,17 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
 
     def _list(self) -> None:
         listed = self.query_one(OptionList)
-        kept = listed.highlighted
+        kept, under_bar = listed.highlighted, listed.highlighted_option
         width = listed.scrollable_content_region.width or LEAST_WIDTH
         listed.clear_options()
         listed.add_option(Option("+ new chat", id=NEW))
         listed.add_options(
             [Option(label(row, width, row.session.id == self._current), id=row.session.id) for row in self._rows]
         )
-        if kept is not None and kept < listed.option_count:
-            listed.highlighted = kept
+        if kept is not None and under_bar is not None:
+            ids = [option.id for option in listed.options]
+            # Where the chat under the bar has gone, the next one takes its row.
+            listed.highlighted = ids.index(under_bar.id) if under_bar.id in ids else min(kept, len(ids) - 1)
 
     @property
     def highlighted(self) -> Session | None:

@@ -288,6 +288,27 @@ def test_chats_are_searched_and_continued(tmp_path: Path) -> None:
     run(Desktop(tmp_path), drive, size=(140, 30))
 
 
+def test_the_bar_stays_on_its_chat(tmp_path: Path) -> None:
+    """When another chat moves to the top of the list, the bar is on the one it was on."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        for question in ("Who is Perrin?", "And the ferry?"):
+            await pilot.press("ctrl+n")
+            await ask(pilot, question)
+        listed = chat.chats.query_one(OptionList)
+        await wait_until(pilot, lambda: listed.option_count == 4, "three chats")
+        listed.highlighted = 2
+        under_bar = chat.chats.highlighted
+        await pilot.press("ctrl+n")
+        await ask(pilot, "Is there a harbour?")
+        await wait_until(pilot, lambda: listed.option_count == 5, "four chats")
+        assert listed.highlighted == 3
+        assert chat.chats.highlighted == under_bar
+
+    run(Desktop(tmp_path), drive, size=(140, 30))
+
+
 def test_a_chat_is_renamed_and_deleted(tmp_path: Path) -> None:
     """A new title is kept; deleting asks first, and leaves an empty new chat."""
     desktop = Desktop(tmp_path)
