@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
+from cagchat.documents.document import Document
 from cagchat.errors import CagchatError, Stopped
 from cagchat.events import Answer, Answered, AskEvent, Limited, Reading, Thinking
 from cagchat.limits.limit import Limit
@@ -207,7 +208,7 @@ and the border of the prompt shows it.
             return
         if (kind := bare_command(message.text)) is not None:
             self.prompt.clear()
-            self.action_ready_made(kind)
+            await self.action_ready_made(kind)
             return
         try:
             question, number = worded(self.book, message.text.strip()), self.editing
@@ -218,12 +219,13 @@ and the border of the prompt shows it.
         self._edit_none()
         await self._ask(Ask(question) if number is None else Edit(number, question), question, number)
 
-    def action_ready_made(self, kind: Kind) -> None:
+    async def action_ready_made(self, kind: Kind) -> None:
         """Fill the prompt with a question that every reader asks, after asking for the word that it needs."""
-        limit = self._limits.limit
-        here, until = self._remembered.place(self._digest).position, limit.offset if limit else None
+        if (document := await self.document()) is None:
+            return
+        here = self._remembered.place(self._digest).position
         try:
-            pick = dialog(kind, self.book.document, here=here, until=until)
+            pick = dialog(kind, document, here=here, until=self._limits.until)
         except CagchatError as error:
             self._refuse(error)
         else:
@@ -500,6 +502,14 @@ and the border of the prompt shows it.
 
     # -- the book, files and figures -------------------------------------------------------------------------------
 
+    async def document(self) -> Document | None:
+        """Return the book's text; None, and a card says why, when it cannot be read."""
+        try:
+            return self.book.document
+        except CagchatError as error:
+            await self.transcript.add(ErrorCard(error))
+            return None
+
     async def action_book(self) -> None:
         """Show or hide the book beside the chat, or in its place where there is no room beside."""
         if self.query(ReaderPane):
@@ -508,16 +518,12 @@ and the border of the prompt shows it.
             self._remembered.save()
             self.prompt.focus()
             return
-        place = self._remembered.place(self._digest)
-        try:
-            document, until = self.book.document, self._limits.limit.offset if self._limits.limit else None
-            pane = ReaderPane(document, position=place.position, bookmarks=place.bookmarks, limit=until)
-        except CagchatError as error:
-            await self.transcript.add(ErrorCard(error))
-            return
-        self.add_class("-book")
-        await self.query_one("#body").mount(pane)
-        pane.focus()
+        if (document := await self.document()) is not None:
+            place = self._remembered.place(self._digest)
+            pane = ReaderPane(document, position=place.position, bookmarks=place.bookmarks, limit=self._limits.until)
+            self.add_class("-book")
+            await self.query_one("#body").mount(pane)
+            pane.focus()
 
     async def action_quote(self) -> None:
         """Show the next quote of the last answer where it stands in the book."""
@@ -533,18 +539,21 @@ and the border of the prompt shows it.
         for pane in self.query(ReaderPane):  # which knows its height after the next layout
             pane.call_after_refresh(pane.show, message.start, message.length)
 
-    def on_reader_pane_up_to_here(self, message: ReaderPane.UpToHere) -> None:
+    async def on_reader_pane_up_to_here(self, message: ReaderPane.UpToHere) -> None:
         """Let the chat know the book as far as it was read."""
-        self._limits.to(limit_at(self.book.document, message.offset))
+        if (document := await self.document()) is not None:
+            self._limits.to(limit_at(document, message.offset))
 
     async def action_limit(self) -> None:
         """Ask up to which place the chat is to know the book."""
-        place = self._remembered.place(self._digest)
-        self._limits.choose(place.position, place.named)
+        if (document := await self.document()) is not None:
+            place = self._remembered.place(self._digest)
+            self._limits.choose(document, place.position, place.named)
 
-    def action_whole_book(self) -> None:
+    async def action_whole_book(self) -> None:
         """Let the chat know all of the book."""
-        self._limits.to(whole(self.book.document))
+        if (document := await self.document()) is not None:
+            self._limits.to(whole(document))
 
     def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
         """Note the place; it is written when the pane is closed."""

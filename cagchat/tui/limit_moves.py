@@ -16,6 +16,7 @@ from cagchat.tui.reader import ReaderPane
 from cagchat.tui.rows import one_row
 
 if TYPE_CHECKING:
+    from cagchat.documents.document import Document
     from cagchat.sessions.session import Session
     from cagchat.tui.chat_screen import ChatScreen
     from cagchat.tui.desk import Desk
@@ -35,10 +36,15 @@ class LimitMoves:
         self._screen.prompt.known = None
         self._submit(Load(session, limit))
 
-    def choose(self, position: int, marks: Marks) -> None:
-        """Ask for a place and go there."""
+    @property
+    def until(self) -> int | None:
+        """Up to which character the chat knows the book; None for all of it."""
+        return self.limit.offset if self.limit is not None else None
+
+    def choose(self, document: Document, position: int, marks: Marks) -> None:
+        """Ask for a place in the book and go there."""
         if self._may():
-            self._screen.app.push_screen(AskLimit(self._screen.book.document, position, marks), self._chosen)
+            self._screen.app.push_screen(AskLimit(document, position, marks), self._chosen)
 
     def to(self, limit: Limit) -> None:
         """Let the chat know the book up to a limit, when its cost is wanted too."""
@@ -99,7 +105,7 @@ class LimitMoves:
         self.limit = limit
         self._screen.prompt.known = one_row(limit.words) if limit is not None else ""
         for pane in self._screen.query(ReaderPane):
-            pane.limit = limit.offset if limit is not None else None
+            pane.limit = self.until
         self._screen.refresh_bindings()
 
 
