@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass
 
 from cagchat.documents.assembly import Assembled, assemble
+from cagchat.documents.boilerplate import main_part
 from cagchat.documents.document import Document
 from cagchat.documents.elements import Event, Start, match_ends, read_elements, text_between
 from cagchat.documents.encoding import decode, mark_of, notes_on
 from cagchat.documents.gutenberg import unframe
+from cagchat.documents.left_out import note_on_share
 from cagchat.documents.markup import Block, read_blocks
 from cagchat.documents.text import no_text
 from cagchat.documents.titles import title_from_name
@@ -54,9 +56,11 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
     """
     markup, encoding = decode_page(content)
     events = read_elements(markup, xml=_is_xhtml(markup))
-    found = read_blocks(events, page=True)
+    main = main_part(events)
+    found = read_blocks(main.events)
+    left_out = note_on_share(main.left_out, main.characters, "menus, forms, and what stands beside its main part")
     if not any(block.text for block in found):
-        found = read_blocks(events)
+        found, left_out = read_blocks(events), ()
     whole = assemble(found)
     framed = unframe(whole.text)
     if not framed.text.strip():
@@ -70,7 +74,7 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
         kind=KIND,
         author=framed.author or head.author,
         language=framed.language or head.language,
-        notes=(*notes_on(book.text, encoding), *framed.notes),
+        notes=(*notes_on(book.text, encoding), *left_out, *framed.notes),
         pages=book.pages,
     )
 

@@ -12,6 +12,7 @@ from cagchat.documents.epub.drm import refuse_locked
 from cagchat.documents.epub.package import Package, find_package, read_package
 from cagchat.documents.epub.pages import Pages, read_pages
 from cagchat.documents.gutenberg import unframe
+from cagchat.documents.left_out import note_on_share
 from cagchat.documents.titles import title_from_name
 from cagchat.errors import BookError
 
@@ -65,6 +66,8 @@ def _notes(package: Package, pages: Pages) -> Sequence[str]:
         notes.append(f"The file is not complete: {_count(package.missing)} missing, the first is {package.missing[0]}.")
     if lost := pages.unreadable:
         notes.append(f"The file is damaged: {_count(lost)} no text, the first is {lost[0]}.")
+    whole = pages.left_out + len(pages.joined.text)
+    notes += note_on_share(pages.left_out, whole, "its cover, lists of links, short pages aside from the reading order")
     return notes
 
 
