@@ -53,12 +53,14 @@ class Options:
     """What one opening of a book may ask for beside the settings.
 
     `truncate` reads only as much of the book as fits; with `reread` off, a state that does not fit is an error
-    instead of a reason to read again. `password` opens a locked file that was not read before.
+    instead of a reason to read again. `password` opens a locked file that was not read before. `check` is called with
+    a book that has to be read, before the wait: what it raises saves an hour of reading for nothing.
     """
 
     truncate: bool = False
     reread: bool = True
     password: str = field(default="", repr=False)
+    check: Callable[[Document], None] = lambda document: None
 
 
 @dataclass(slots=True)
@@ -136,6 +138,7 @@ class Library:
             choice = yield from self._plan(job)
         book = yield from self._restore(job, choice, locked=False)
         if book is None:
+            job.options.check(job.parsed())
             book = yield from self._read(job, choice)
         try:
             if self._stopping.is_set():  # too late to interrupt a restore or a sealing, but not to say so

@@ -14,6 +14,7 @@ from cagchat.cli.tables import print_json
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
+    from cagchat.documents import Document
     from cagchat.events import Answered
     from cagchat.settings import Settings
 
@@ -47,14 +48,20 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.until import limit_of
     from cagchat.library import Options
 
-    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+    def check(document: Document) -> None:
+        if args.until is not None:
+            limit_of(app, document, args.until)
+        session_to_continue(app, document.digest, document.title, args.session, args.go_on)
+
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password, check=check)
     source = book_source(app, [args.book, *args.others])
     book = prepare(app.library, source, options, meanwhile=app.ready_to_chat)
     from cagchat.conversation import Conversation  # by now imported, while the engine started
 
     try:
-        session = session_to_continue(app, book, args.session, args.go_on)
-        limit = limit_of(app, book, args.until) if args.until is not None else None
+        about = book.manifest.book
+        session = session_to_continue(app, about.digest, about.title, args.session, args.go_on)
+        limit = limit_of(app, book.document, args.until) if args.until is not None else None
         conversation = Conversation(book, app.sessions, session, limit=limit)
         events = conversation.ask(question, ask_options(app.settings))
         answered, notices = show(conversation, events, quiet=args.json)

@@ -11,7 +11,6 @@ from cagchat.errors import SessionError
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.documents import Source
-    from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
     from cagchat.states.store import States
     from cagchat.states.upkeep import Standing
@@ -56,14 +55,14 @@ def standings(app: App) -> list[Standing]:
     return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]
 
 
-def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool) -> Session | None:
+def session_to_continue(app: App, digest: str, title: str, name: str | None, go_on: bool) -> Session | None:
     """Return the chat that `--session` names, or with `-c` the last one about the book; None for a new one.
 
     Raises `SessionError` when there is none, or when it is about another book.
     """
     from cagchat.sessions.naming import one_line
 
-    digest, title = book.manifest.book.digest, one_line(book.manifest.book.title)
+    title = one_line(title)
     if name:
         session = app.sessions.find(name)
         if session.book_digest != digest:

@@ -14,7 +14,7 @@ from cagchat.cli.output import put
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
-    from cagchat.documents import Source
+    from cagchat.documents import Document, Source
     from cagchat.library import Options
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
@@ -55,11 +55,18 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.library import Options
 
     source = book_source(app, args.book)
-    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+
+    def check(document: Document) -> None:
+        if args.until is not None:
+            limit_of(app, document, args.until)
+        session_to_continue(app, document.digest, document.title, args.session, args.go_on)
 
     def choose(book: OpenBook) -> Session | None:
-        book.limit = limit_of(app, book, args.until) if args.until is not None else None
-        return session_to_continue(app, book, args.session, args.go_on)
+        book.limit = limit_of(app, book.document, args.until) if args.until is not None else None
+        about = book.manifest.book
+        return session_to_continue(app, about.digest, about.title, args.session, args.go_on)
+
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password, check=check)
 
     return plain(app, source, options, choose) if args.plain else full_screen(app, source, options, choose)
 
@@ -193,7 +200,7 @@ class Prompt:
                 self.conversation = Conversation(self.book, self.app.sessions)
                 print("A new chat about the same book.")
             case "/until":
-                self.book.limit = limit_of(self.app, self.book, rest)
+                self.book.limit = limit_of(self.app, self.book.document, rest)
                 self.conversation.limit_to(self.book.limit)
                 print("The next question goes by it.")
             case "/help":

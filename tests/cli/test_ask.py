@@ -122,6 +122,25 @@ def test_no_chat_to_continue(cagchat: Terminal, book: Path) -> None:
     assert "no chat about Lanterns" in error_of(cagchat("ask", "--fake", "-c", book, QUESTION))
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("-c",), "no chat about Lanterns"),
+        (("--session", "nosuch"), "There are no chats yet"),
+        (("--until", "Chapter 99"), "has no place called Chapter 99"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_book_is_read(
+    flags: tuple[str, ...], said: str, cagchat: Terminal, book: Path
+) -> None:
+    """An hour of reading must not end in a mistyped name: no state is there afterwards."""
+    outcome = cagchat("ask", "--fake", *flags, book, QUESTION)
+    assert outcome.code in (1, 2)
+    assert said in outcome.err
+    assert "Reading" not in outcome.err
+    assert cagchat("library").out == ""
+
+
 def test_chat_about_another_book(cagchat: Terminal, book: Path, tmp_path: Path) -> None:
     """A chat about another book is not continued with this one."""
     first = json.loads(cagchat("ask", "--fake", "--json", book, QUESTION).out)
