@@ -117,7 +117,7 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
     from cagchat.quotes.footnotes import footnotes
 
     notices: list[str] = []
-    begun = False
+    begun = unfinished = False  # whether the answer has begun, and whether the cursor stands behind a piece of it
     # Closed whatever happens, a broken pipe too, so that the turn is settled while the chats are still open.
     with on_interrupt(conversation.stop), closing(events):
         for event in reading_shown(events):
@@ -128,16 +128,21 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
                     begun = begun or bool(shown)
                     if not quiet:
                         put(shown, end="")
+                        unfinished = not shown.endswith("\n") if shown else unfinished
                 case Thinking(text) if not quiet:
                     narrate(text)
                 case Limited():
                     say(sentence(event))
                 case Notice(text):
                     notices.append(text)
+                    if unfinished:
+                        put("")
+                        unfinished = False
                     say(text)
                 case Answered():
                     if not quiet:
-                        print(flush=True)
+                        if unfinished or not begun:
+                            put("")
                         if event.status == "stopped":
                             say("(stopped; kept as it is)")
                         say(summary(event))

@@ -117,6 +117,13 @@ def test_named_chat_is_continued(cagchat: Terminal, book: Path) -> None:
     assert (found["session"], found["turn"]) == (first["session"], 2)
 
 
+def test_a_notice_stands_on_a_line_of_its_own(cagchat: Terminal, book: Path) -> None:
+    """What is said when the answer reaches its limit is no part of it, and no blank line follows."""
+    outcome = cagchat("ask", "--fake", "--max-tokens", "9", book, QUESTION)
+    assert outcome.out == "The book \n"
+    assert outcome.err.splitlines()[-2].startswith("The answer reached its limit of 9 tokens")
+
+
 def test_no_chat_to_continue(cagchat: Terminal, book: Path) -> None:
     """-c without any chat about the book is an error."""
     assert "no chat about Lanterns" in error_of(cagchat("ask", "--fake", "-c", book, QUESTION))
