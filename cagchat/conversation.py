@@ -243,6 +243,8 @@ class Conversation:
             history += yield from self._context.make_room(needed)
             prompt, tokens = self._prompted(draft, question, asked, options)
             reread = asked.n_tokens
+            if sentence := self.book.take_notice():
+                yield Notice(sentence)
         else:
             if prompt.asked.passages:
                 yield Reread(tuple(passage.place for passage in prompt.asked.passages), 0)

@@ -93,6 +93,10 @@ class OpenBook:
             self._passages = open_index(self.document, self.folder.path / "passages")
         return self._passages
 
+    def take_notice(self) -> str:
+        """Return what there is to say of the passages' index, once; "" when nothing is, or it was not used yet."""
+        return self._passages.take_notice() if self._passages is not None else ""
+
     def restored(self, transfer: Transfer) -> None:
         """Note a restore, for the next answer's proof."""
         self._last_transfer = transfer
