@@ -26,7 +26,7 @@ COMMANDS = {
     "models": "list, fetch, verify and remove model files",
     "config": "show and change settings",
     "doctor": "show what was found on this machine, and what is wrong with it",
-    "demo": "read a short story with a small model and ask it three questions",
+    "demo": "read a short story with a small model and ask it four questions",
     "bench": "measure restore, prefill and decode side by side with other ways",
     "completion": "print the completion script for bash, zsh or fish",
 }

@@ -179,7 +179,7 @@ class Prompt:
                 return self.conversation.regenerate(self.options)
             case "/edit":
                 number, _, question = rest.strip().partition(" ")
-                if not number.isdigit() or not question.strip():
+                if not number.isdecimal() or not question.strip():
                     raise UsageError("/edit needs a number and a question.", "/edit 2 And who is his mother?")
                 return self.conversation.edit(int(number), question, self.options)
             case "/turns":

@@ -54,7 +54,7 @@ FIRST: Migration = (
     "CREATE UNIQUE INDEX current_turns ON turns (session_id, number) WHERE current = 1",
     "CREATE INDEX running_turns ON turns (pid) WHERE status = 'running'",
     # What is searched: current turns, and the answer only once it is complete. An answer that streams in is rewritten
-    # twice a second, and indexing it each time would cost more than writing it.
+    # with every fragment, before it is shown, and indexing it each time would cost more than writing it.
     """
     CREATE VIEW searchable (row, question, answer) AS
     SELECT row, question, iif(status = 'running', '', answer) FROM turns WHERE current = 1
