@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.output import narrate, put
+from cagchat.cli.tables import print_json
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -58,7 +59,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         events = conversation.ask(question, ask_options(app.settings))
         answered, notices = show(conversation, events, quiet=args.json)
         if args.json:
-            print(json.dumps(as_object(conversation, question, answered, notices), ensure_ascii=False, indent=2))
+            print_json(as_object(conversation, question, answered, notices))
         return STOPPED if answered.status == "stopped" else 0
     finally:
         book.close()
@@ -119,9 +120,9 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
                     shown = text if begun else text.lstrip()
                     begun = begun or bool(shown)
                     if not quiet:
-                        print(shown, end="", flush=True)
+                        put(shown, end="")
                 case Thinking(text) if not quiet:
-                    print(text, end="", file=sys.stderr, flush=True)
+                    narrate(text)
                 case Limited():
                     say(sentence(event))
                 case Notice(text):

@@ -76,12 +76,14 @@ def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool)
 
     Raises `SessionError` when there is none, or when it is about another book.
     """
-    digest = book.manifest.book.digest
+    from cagchat.sessions.naming import one_line
+
+    digest, title = book.manifest.book.digest, one_line(book.manifest.book.title)
     if name:
         session = app.sessions.find(name)
         if session.book_digest != digest:
             raise SessionError(
-                f"The chat {session.id} is about {session.book_title}, not about {book.manifest.book.title}.",
+                f"The chat {session.id} is about {one_line(session.book_title)}, not about {title}.",
                 "`cagchat sessions list` shows which chat is about which book.",
             )
         return session
@@ -89,7 +91,5 @@ def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool)
         return None
     latest = app.sessions.latest(digest)
     if latest is None:
-        raise SessionError(
-            f"There is no chat about {book.manifest.book.title} to go on with.", "Leave out -c to begin one."
-        )
+        raise SessionError(f"There is no chat about {title} to go on with.", "Leave out -c to begin one.")
     return latest

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.output import put
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Open the book and answer questions until the user leaves."""
-    from cagchat.cli.main import is_terminal
+    from cagchat.cli.output import is_terminal
     from cagchat.errors import UsageError
 
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
@@ -128,11 +129,13 @@ class Prompt:
 
     def greet(self) -> None:
         """Say which book is open and how to get help, and show what was said before in a continued chat."""
+        from cagchat.sessions.naming import one_line
+
         known = f", known up to {limit.words}" if (limit := self.conversation.limit) else ""
-        title = self.book.manifest.book.title
-        print(f"{title}: {self.book.n_tokens:,} tokens in context{known}. /help shows the commands.")
+        title = one_line(self.book.manifest.book.title)
+        put(f"{title}: {self.book.n_tokens:,} tokens in context{known}. /help shows the commands.")
         for turn in self.conversation.turns():
-            print(f"\n> {turn.question}\n{turn.answer}")
+            put(f"\n> {turn.question}\n{turn.answer}")
 
     def loop(self) -> None:
         """Prompt until the end of input or /quit."""
@@ -172,6 +175,7 @@ class Prompt:
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError
         from cagchat.questions import filled
+        from cagchat.sessions.naming import one_line
 
         name, _, rest = line.partition(" ")
         match name:
@@ -184,7 +188,7 @@ class Prompt:
                 return self.conversation.edit(int(number), question, self.options)
             case "/turns":
                 for turn in self.conversation.turns():
-                    print(f"{turn.number:>3}  {turn.question}")
+                    print(f"{turn.number:>3}  {one_line(turn.question)}")
             case "/new":
                 self.conversation = Conversation(self.book, self.app.sessions)
                 print("A new chat about the same book.")
@@ -198,6 +202,6 @@ class Prompt:
                 ready_made = filled(self.book.document, name, rest)
                 if ready_made is None:
                     raise UsageError(f"There is no command {name}.", "/help lists them.")
-                print(f"> {ready_made}")
+                put(f"> {ready_made}")
                 return self.conversation.ask(ready_made, self.options)
         return None

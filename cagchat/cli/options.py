@@ -9,6 +9,7 @@ from getpass import getpass
 from typing import TypeVar
 
 from cagchat.cli.completion import book_names, model_names
+from cagchat.cli.output import narrate
 from cagchat.errors import UsageError
 from cagchat.settings import ANSWERING, ENGINE, rules
 
@@ -100,7 +101,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("Nobody can be asked whether to delete: stdin is no terminal.", "Add -y to do it.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    narrate(f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -117,7 +118,7 @@ def unlocked(load: Callable[[str], T], password: str, ask: Callable[[str], str] 
         except PasswordNeeded as locked:
             if sys.stdin is None or not sys.stdin.isatty():
                 raise
-            print(locked.message, file=sys.stderr)
+            narrate(f"{locked.message}\n")
             password = ask("Password: ")
             if not password:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cagchat.cli.output import put
 from cagchat.cli.tables import print_table
 from cagchat.documents import Document
 from cagchat.models.catalogue import GIB
@@ -49,7 +50,7 @@ def gib(n_bytes: float) -> str:
 def print_report(report: Report) -> None:
     """Print the plan on stdout."""
     for line in lines(report):
-        print(line)
+        put(line)
     options = report.plan.options
     shown = [option for option in options if option.holds or report.everything]
     if shown:

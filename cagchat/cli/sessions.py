@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
-from cagchat.cli.tables import moment, print_json, print_lines, print_table
+from cagchat.cli.output import put
+from cagchat.cli.tables import as_json, moment, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -165,7 +166,6 @@ def search_chats(app: App, args: argparse.Namespace) -> int:
 
 def export_chat(app: App, args: argparse.Namespace) -> int:
     """Write a chat to stdout or to a file."""
-    import json
     from datetime import datetime
 
     from cagchat.cli.app import say
@@ -174,13 +174,13 @@ def export_chat(app: App, args: argparse.Namespace) -> int:
     session = app.sessions.find(args.chat)
     turns = app.sessions.turns(session.id)
     if args.format == "json":
-        text = json.dumps(to_json(session, turns), ensure_ascii=False, indent=2) + "\n"
+        text = f"{as_json(to_json(session, turns))}\n"
     else:
         zone = datetime.fromtimestamp(session.created_at).astimezone().tzinfo
         assert zone is not None
         text = to_markdown(session, turns, proof=proof_line, zone=zone)
     if args.output == "-":
-        print(text, end="")
+        put(text, end="")
     else:
         write_file(Path(args.output).expanduser(), text)
         say(f"Wrote {args.output}.")
@@ -203,9 +203,11 @@ def write_file(path: Path, text: str) -> None:
 
 def rename_chat(app: App, args: argparse.Namespace) -> int:
     """Give a chat another title."""
+    from cagchat.sessions.naming import one_line
+
     session = app.sessions.find(args.chat)
     app.sessions.rename(session.id, " ".join(args.title))
-    print(f"{session.id} is now called {app.sessions.find(session.id).title}.")
+    print(f"{session.id} is now called {one_line(app.sessions.find(session.id).title)}.")
     return 0
 
 
