@@ -18,7 +18,6 @@ from cagchat.settings import parse_toml, read_text
 
 GIB = 1 << 30
 REPORTED_SHARE = 0.95  # of its nominal memory is the least that a card reports
-USER_FILE = "models.toml"  # in the folder of the configuration
 
 Table = Mapping[str, object]
 Schema = Mapping[str, object]
@@ -70,10 +69,6 @@ class Yarn:
 
     original_context: int
     max_positions: int
-
-    def factor(self, positions: int) -> int:
-        """Return the whole factor that `positions` need; 1 is none."""
-        return max(1, -(-positions // self.original_context))
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,14 +192,6 @@ def test_last_resort_is_the_embedded_model() -> None:
     assert SHIPPED.entry(tier.choices[-1].model).package
 
 
-@pytest.mark.parametrize(("positions", "factor"), [(1, 1), (262_144, 1), (262_145, 2), (786_432, 3), (1_048_576, 4)])
-def test_yarn_stretches_as_little_as_needed(positions: int, factor: int) -> None:
-    """The factor is the smallest whole one whose context holds the positions."""
-    yarn = SHIPPED.entries["qwen3.5-9b"].yarn
-    assert yarn is not None
-    assert yarn.factor(positions) == factor
-
-
 def test_first_file_is_the_default() -> None:
     """Without a quantisation the preferred file is meant; with one, its file, whatever the case."""
     entry = SHIPPED.entry("Qwen3.5-9B")
