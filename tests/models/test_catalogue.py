@@ -282,7 +282,7 @@ def test_tier_is_changed(tmp_path: Path) -> None:
         ("[model.x]", '"model"', "Did you mean models?"),
         ('[models."qwen3.5-9b"]\nlicense = "x"', "models.qwen3.5-9b.license", "Did you mean licence?"),
         ('[models."qwen3.5-9b".files.Q8_0]\nsize = 1', "files.Q8_0.size", "Did you mean size_bytes?"),
-        ('[models."qwen3.5-9b".sampling]\nanswers = {}', "sampling.answers", "Did you mean answer?"),
+        ('[models."qwen3.5-9b".yarn]\nmax_position = 1', "yarn.max_position", "Did you mean max_positions?"),
         ('[tiers."8 GB"]\nchoices = [{ contexts = { q8 = 1 } }]', "choices[0].contexts.q8", "Did you mean q8_0?"),
     ],
 )
