@@ -32,7 +32,6 @@ from cagchat.locations import Locations
 from cagchat.opened import OpenBook, restore
 from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
-from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
 from cagchat.saved import of_book, placed, saved
 from cagchat.settings import Settings
@@ -40,6 +39,7 @@ from cagchat.states.key import FORMAT_VERSION, StateKey, identity, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import AGAIN, StateFolder, States, digest_of
+from cagchat.units import size
 
 if TYPE_CHECKING:
     from cagchat.plan.card import Card

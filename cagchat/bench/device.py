@@ -23,7 +23,7 @@ from cagchat.engine.process import EngineProcess
 from cagchat.engine.protocol import BOOK, Blob, Engine, EngineSettings, Piece, Sampling, Transfer
 from cagchat.errors import CagchatError, EngineCancelled, EngineDied, StorageError
 from cagchat.hardware.meter import Load
-from cagchat.proof import size
+from cagchat.units import size
 
 DEPTHS = tuple(thousands << 10 for thousands in (0, 32, 128, 256, 512, 900))
 PREFILL_BATCHES = 8

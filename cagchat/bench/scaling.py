@@ -25,8 +25,8 @@ from cagchat.events import Answered, Notice, PrepareEvent, Reading, Ready, Resto
 from cagchat.files import private_folder, write_bytes
 from cagchat.library import Library
 from cagchat.opened import OpenBook
-from cagchat.proof import duration
 from cagchat.sessions.store import Sessions
+from cagchat.units import duration
 from cagchat.wording import Extras
 
 SHORTEST, LONGEST = 512, 1 << 20

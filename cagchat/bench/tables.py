@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from cagchat.proof import duration, size
+from cagchat.units import duration, size
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from cagchat.events import Answered
     from cagchat.settings import Settings
 
-STOPPED = 130
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -46,6 +44,7 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.books import book_source, session_to_continue
     from cagchat.cli.progress import prepare
     from cagchat.cli.until import limit_of
+    from cagchat.errors import Stopped
     from cagchat.library import Options
 
     def check(document: Document) -> None:
@@ -67,7 +66,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         answered, notices = show(conversation, events, quiet=args.json)
         if args.json:
             print_json(as_object(conversation, question, answered, notices))
-        return STOPPED if answered.status == "stopped" else 0
+        return Stopped.exit_code if answered.status == "stopped" else 0
     finally:
         book.close()
 

@@ -99,8 +99,8 @@ def run(app: App, args: argparse.Namespace) -> int:
 def list_states(app: App, args: argparse.Namespace) -> int:
     """List the states, what they take together, and what stands aside."""
     from cagchat.cli.app import say
-    from cagchat.proof import size
     from cagchat.states.upkeep import aside
+    from cagchat.units import size
 
     found = standings(app)
     put_aside = list(aside(states_of(app)))
@@ -127,7 +127,7 @@ def list_states(app: App, args: argparse.Namespace) -> int:
 
 def shown(standing: Standing) -> tuple[str, ...]:
     """Return a state's cells for a reader."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     manifest, end = standing.manifest, (size(standing.size_bytes), standing.text, moment(standing.used_at))
     if manifest is None:
@@ -189,7 +189,7 @@ def show_info(app: App, args: argparse.Namespace) -> int:
 
 def facts(manifest: Manifest, status: str, standing: Standing) -> list[tuple[str, str]]:
     """Return what a manifest says, as pairs of a name and words."""
-    from cagchat.proof import duration, size
+    from cagchat.units import duration, size
 
     book, key, probe = manifest.book, manifest.key, manifest.probe
     speed = f", {manifest.position / manifest.read_s:,.0f} tok/s" if manifest.read_s > 0 else ""
@@ -260,7 +260,7 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.app import say
     from cagchat.cli.places import forget_place
     from cagchat.forgetting import digest_of, forget_titles
-    from cagchat.proof import size
+    from cagchat.units import size
 
     states = states_of(app)
     states.finish_deleting()  # what an earlier `rm` that was killed has left, whatever is asked for now
@@ -325,7 +325,7 @@ def to_prune(app: App, args: argparse.Namespace, now: float | None = None) -> tu
 
 def report(removals: Sequence[Removal], freed: int, as_json: bool, *, dry_run: bool) -> None:
     """Say what was deleted, or would be, and how much room that makes."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     if as_json:
         found = [{"path": str(r.path), "kind": r.kind, "why": r.why, "size_bytes": r.size_bytes} for r in removals]
@@ -338,7 +338,7 @@ def report(removals: Sequence[Removal], freed: int, as_json: bool, *, dry_run: b
 
 def sentence(removal: Removal) -> str:
     """Return what would go and why, in one line."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     return f"{removal.path.name}, {size(removal.size_bytes)}: {removal.why}"
 

@@ -40,7 +40,6 @@ examples:
   cagchat ask novel.txt "Who is Dolokhov?"      ask it, now and for ever after
   cagchat ask novel.txt -c "And his mother?"    go on with the last chat about it
 """
-STOPPED = 130
 
 
 def build_parser(only: str) -> argparse.ArgumentParser:
@@ -118,7 +117,7 @@ def named(words: Sequence[str]) -> str:
 def run(args: argparse.Namespace) -> int:
     """Run a parsed command inside the outer border: no traceback reaches a user."""
     from cagchat.cli.app import App, complain
-    from cagchat.errors import CagchatError
+    from cagchat.errors import CagchatError, Stopped
 
     try:
         with App.from_arguments(args) as app:
@@ -128,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         complain("Stopped.", "")
-        return STOPPED
+        return Stopped.exit_code
     except BrokenPipeError:
         raise
     except Exception as error:  # the outer border

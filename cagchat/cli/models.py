@@ -124,7 +124,7 @@ def own_models(app: App, catalogue: Catalogue) -> tuple[FoundModel, ...]:
 def list_models(app: App, args: argparse.Namespace) -> int:
     """List what is on this disk."""
     from cagchat.cli.app import say
-    from cagchat.proof import size
+    from cagchat.units import size
 
     found = models_of(app, catalogue_of(app))
     if args.json:
@@ -155,7 +155,7 @@ def known_as(model: FoundModel) -> str:
 
 def list_available(app: App, args: argparse.Namespace) -> int:
     """List the catalogue: every file of every model, the preferred one first."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     entries = catalogue_of(app).entries.values()
     if args.json:
@@ -403,7 +403,7 @@ def remove_models(app: App, args: argparse.Namespace) -> int:
     """Delete models of the own folder for good."""
     from cagchat.cli.app import say
     from cagchat.files import storage_errors
-    from cagchat.proof import size
+    from cagchat.units import size
 
     catalogue = catalogue_of(app)
     own = own_models(app, catalogue)

@@ -13,7 +13,7 @@ from cagchat.plan.card import Card
 from cagchat.plan.choose import Option, Plan, remarks
 from cagchat.plan.forecast import Tally
 from cagchat.plan.rates import Estimate
-from cagchat.proof import size
+from cagchat.units import size
 
 MIB = 1 << 20
 NAME_WIDTH = 24

@@ -22,8 +22,8 @@ from cagchat.events import (
     Sealed,
     Waiting,
 )
-from cagchat.proof import duration, size
 from cagchat.sessions.naming import one_line
+from cagchat.units import duration, size
 
 if TYPE_CHECKING:
     from cagchat.documents import Source

@@ -22,8 +22,8 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.books import book_source
     from cagchat.cli.progress import prepare
     from cagchat.library import Options
-    from cagchat.proof import size
     from cagchat.sessions.naming import one_line
+    from cagchat.units import size
 
     options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
     book = prepare(app.library, book_source(app, args.book), options)

@@ -24,7 +24,7 @@ from pathlib import Path
 import xxhash
 
 from cagchat.errors import CagchatError, StateDamaged, StateError, StorageError, UsageError
-from cagchat.files import is_leftover, private_folder, storage_error, storage_errors, write_bytes
+from cagchat.files import free_bytes, is_leftover, private_folder, storage_error, storage_errors, write_bytes
 from cagchat.states import manifest as manifests
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import BookRecord, Manifest
@@ -306,7 +306,7 @@ class States:
         """Return how many bytes the disk under the states still takes."""
         private_folder(self.root)
         try:
-            return shutil.disk_usage(self.root).free
+            return free_bytes(self.root)
         except OSError as error:
             raise storage_error(error, self.root) from error
 

@@ -21,7 +21,6 @@ from cagchat.errors import CagchatError, StateError
 from cagchat.files import storage_error
 from cagchat.forgetting import digest_of, forget_titles, is_left
 from cagchat.locations import Locations
-from cagchat.proof import size
 from cagchat.sessions.naming import one_line
 from cagchat.settings import Settings
 from cagchat.states.store import StateFolder, States
@@ -36,6 +35,7 @@ from cagchat.tui.shelf import Entry, LastChats, Shelf, read_shelf
 from cagchat.tui.shelf_columns import cell, details, fitting, matching, size_text, status_text
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.welcome import WELCOME, Welcome
+from cagchat.units import size
 
 WITH_BOOKS = ("filter", "read", "verify", "delete")
 

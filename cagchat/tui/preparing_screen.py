@@ -34,7 +34,6 @@ from cagchat.events import (
 )
 from cagchat.library import Options
 from cagchat.opened import OpenBook
-from cagchat.proof import duration, size
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
@@ -46,6 +45,7 @@ from cagchat.tui.shown import clean
 from cagchat.tui.speed_chart import SpeedChart
 from cagchat.tui.status_bar import StatusBar
 from cagchat.tui.title_bar import TitleBar
+from cagchat.units import duration, size
 
 SPEEDS_SHOWN = 80
 

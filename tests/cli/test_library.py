@@ -495,7 +495,7 @@ def test_a_place_that_cannot_be_forgotten_is_said(
 ) -> None:
     """When the disk does not take the change, the reader is told that the place is still there."""
     leave_off(read(home, capsys, "Lamp").manifest().book.digest, Place(7))
-    monkeypatch.setattr(Remembered, "_write", lambda self, content: False)
+    monkeypatch.setattr(Remembered, "_write", lambda self, *content: False)
     assert main(["library", "rm", "the lamp", "-y"]) == 0
     assert "Remembered all the same" in capsys.readouterr().err
 

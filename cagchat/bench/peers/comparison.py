@@ -22,7 +22,7 @@ from cagchat.bench.tables import Cell, Column, Table, least
 from cagchat.bench.workbench import Workbench, cut_book, environment, forget_books, open_book
 from cagchat.errors import EngineError, ModelError
 from cagchat.files import private_folder, write_bytes
-from cagchat.proof import duration
+from cagchat.units import duration
 
 HYBRID_TOKENS = 4096
 HYBRID_CONTEXT = 16_384

@@ -29,7 +29,7 @@ def check_processor(settings: Settings, hardware: Hardware) -> Iterator[Finding]
 
 def check_memory(hardware: Hardware) -> Iterator[Finding]:
     """Say how much memory there is, and whether a container may use all of it."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     ram = hardware.ram
     if ram is None:
@@ -50,7 +50,7 @@ def check_gpus(hardware: Hardware) -> Iterator[Finding]:
 
 def describe(gpu: Gpu) -> str:
     """Return a GPU's line."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     memory = "memory shared with the processor" if gpu.unified else "VRAM"
     parts = [gpu.name, f"{size(gpu.free_bytes)} of {size(gpu.total_bytes)} {memory} free"]
