@@ -271,7 +271,7 @@ and the border of the prompt shows it.
         live = await self.transcript.begin(Shown(number or (turns[-1].number + 1 if turns else 1), clean(question)))
         if self._job is job:  # unless the chat was left meanwhile
             self._live = live
-            self._desk.submit(job, self)  # not before there is something to show its events in
+            self._desk.submit(job, self, self.book)  # not before there is something to show its events in
             if self._stopping:
                 self._desk.stop()
             self.refresh_bindings()
