@@ -303,8 +303,10 @@ class CagchatApp(App[None]):
                 yield command
 
     def _doing(self, offer: Offer) -> Callable[[], object]:
-        async def do() -> None:
-            await self.run_action(offer.binding.action, offer.node)
+        # A command runs in the app's own task. What it does is queued where the action is done, so that it begins
+        # after what is being done there and not in the middle of it.
+        def do() -> None:
+            offer.node.call_later(self.run_action, offer.binding.action, offer.node)
 
         return do
 

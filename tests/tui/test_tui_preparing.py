@@ -205,7 +205,8 @@ def test_another_book_chosen_as_the_first_becomes_ready_is_the_one(
     """What is still told of a book in whose place another was chosen is not believed."""
     desktop = Desktop(tmp_path)
     second = write_book(tmp_path, chapters(3), "second.txt")
-    post, told = PreparingScreen.post_message, []
+    post = PreparingScreen.post_message
+    told: list[Message] = []
 
     def choose_before(screen: PreparingScreen, message: Message) -> bool:
         if isinstance(message, PreparingScreen.BookReady) and not told:
