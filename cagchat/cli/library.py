@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify = action("verify", "check every byte of saved states against what was written; exit code 1 for damage")
     add_names(verify, none="all when none is given")
     add_json(verify, action=True)
-    rm = action("rm", "delete saved states; chats about them stay")
+    rm = action("rm", "delete saved states and what was set aside of their books; chats about them stay")
     add_names(rm)
     add_yes(rm)
     prune = action("prune", "delete leftovers, what was set aside, and the states that were not used for longest")
@@ -99,13 +99,14 @@ def run(app: App, args: argparse.Namespace) -> int:
 def list_states(app: App, args: argparse.Namespace) -> int:
     """List the states, what they take together, and what stands aside."""
     from cagchat.cli.app import say
-    from cagchat.states.upkeep import aside
+    from cagchat.states.upkeep import aside, damaged_chats
     from cagchat.units import size
 
     found = standings(app)
     put_aside = list(aside(states_of(app)))
     used = sum(s.size_bytes for s in found) + sum(a.size_bytes for a in put_aside)
     budget = int(app.settings.disk_budget_gb * 1e9)
+    put_aside += damaged_chats(app.locations.sessions_db)  # which no budget of states counts
     if args.json:
         removed = [{"path": str(a.path), "reason": a.why, "size_bytes": a.size_bytes} for a in put_aside]
         listed = [as_object(standing) for standing in found]
@@ -259,12 +260,13 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
     """Delete states by name."""
     from cagchat.cli.app import say
     from cagchat.cli.places import forget_place
-    from cagchat.forgetting import digest_of, forget_titles
+    from cagchat.forgetting import aside_of, digest_of, forget_titles
     from cagchat.units import size
 
     states = states_of(app)
     states.finish_deleting()  # what an earlier `rm` that was killed has left, whatever is asked for now
     folders = list(dict.fromkeys(folder_called(app, name) for name in args.names))
+    folders = [*aside_of(states, folders), *folders]  # those first: who is killed in between can name the book again
     for folder in folders:
         say(f"{folder.name}, {size(folder.size_bytes())}")
     if not confirmed(f"Delete {'this' if len(folders) == 1 else f'these {len(folders)}'}?", yes=args.yes):
@@ -318,6 +320,7 @@ def to_prune(app: App, args: argparse.Namespace, now: float | None = None) -> tu
     now = time.time() if now is None else now
     return removable(
         states_of(app),
+        chats=app.locations.sessions_db,
         budget_bytes=None if budget is None else int(budget * 1e9),
         unused_since=None if args.days is None else now - args.days * DAY_S,
     )

@@ -233,6 +233,7 @@ def remove_chats(app: App, args: argparse.Namespace) -> int:
     """Delete chats for good."""
     from cagchat.cli.app import say
     from cagchat.cli.places import forget_place
+    from cagchat.sessions.aside import aside_chats
     from cagchat.sessions.naming import one_line
 
     found = list(dict.fromkeys(app.sessions.find(name) for name in args.chats))
@@ -245,6 +246,9 @@ def remove_chats(app: App, args: argparse.Namespace) -> int:
         app.sessions.delete(session.id)
         print(f"Deleted {session.id}.", flush=True)
         forget_place(app, session.book_digest)
+    if damaged := aside_chats(app.locations.sessions_db):
+        names = ", ".join(file.name for file in damaged)
+        say(f"What was deleted may stand in damaged chats that were set aside ({names}): `cagchat library prune`.")
     return 0
 
 

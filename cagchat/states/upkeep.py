@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,12 +17,13 @@ from cagchat.engine.protocol import Part
 from cagchat.errors import StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, storage_error, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
+from cagchat.sessions.aside import aside_chats
 from cagchat.states.key import NAMES, differences
 from cagchat.states.lock import holder
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.present import present_key
-from cagchat.states.store import ASIDE, ASIDE_FILE, DELETING, STATE_FILES, StateFolder, States
+from cagchat.states.store import ASIDE_FILE, DELETING, STATE_FILES, StateFolder, States
 
 FAKE_METADATA = "fake"  # the metadata digest of the engine without a model, which has no file to look for
 
@@ -44,13 +45,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Something that can be deleted: `why` says so to a reader, `lock_path` must not be held by anybody else."""
+    """Something that can be deleted: `why` says so to a reader, `lock_path` must not be held by anybody else.
+
+    What nobody uses has no lock.
+    """
 
     path: Path
     kind: Kind
     why: str
     size_bytes: int
-    lock_path: Path
+    lock_path: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,16 +239,16 @@ def parse_either(view: memoryview, kinds: tuple[blobs.PartKind, ...], *, flash_a
 
 
 def removable(
-    states: States, *, budget_bytes: int | None = None, unused_since: float | None = None
+    states: States, *, chats: Path | None = None, budget_bytes: int | None = None, unused_since: float | None = None
 ) -> tuple[Removal, ...]:
     """Return what can be deleted, in that order: leftovers, what was set aside, and states, the longest unused first.
 
     States go until the rest fits into the budget, and those not used since a time (seconds since 1970). Nothing that
-    belongs to a book being read is among them.
+    belongs to a book being read is among them. Of the database at `chats`, what was set aside is.
     """
     folders = [folder for folder in states.all() if not held(folder.lock_path)]
     with storage_errors(states.root):
-        found = [*leftovers(states), *aside(states)]
+        found = [*leftovers(states), *aside(states), *(damaged_chats(chats) if chats else ())]
     taken = sum(folder.size_bytes() for folder in states.all())
     for folder in reversed(folders):
         size, used_at = folder.size_bytes(), folder.used_at()
@@ -305,6 +309,12 @@ def aside(states: States) -> Iterator[Removal]:
                 yield Removal(path, "aside", "a damaged checkpoint", file_bytes(path), folder.lock_path)
 
 
+def damaged_chats(chats: Path) -> Iterator[Removal]:
+    """Return the files that were set aside of the database of chats: the texts of those that were deleted since too."""
+    for path in aside_chats(chats):
+        yield Removal(path, "aside", "damaged chats", file_bytes(path), None)
+
+
 def reason(folder: StateFolder) -> str:
     """Return why a folder was set aside, in one line."""
     try:
@@ -312,11 +322,6 @@ def reason(folder: StateFolder) -> str:
     except OSError:
         words = []
     return " ".join(words) or "no reason was recorded"
-
-
-def is_aside(folder: StateFolder) -> bool:
-    """Tell whether a folder is one that was set aside."""
-    return ASIDE in folder.name
 
 
 def remove(states: States, removals: Sequence[Removal], removed: Callable[[Removal, int], None]) -> int:
@@ -341,7 +346,7 @@ def remove_one(states: States, removal: Removal) -> int | None:
     try:
         if removal.kind != "leftover" and removal.path.is_dir():
             return states.delete(folder)
-        with holding(removal.lock_path), storage_errors(removal.path):
+        with holding(removal.lock_path) if removal.lock_path else nullcontext(), storage_errors(removal.path):
             if removal.path.is_dir():
                 size = folder.size_bytes()
                 shutil.rmtree(removal.path)

@@ -282,6 +282,16 @@ def test_damaged_chats_are_a_problem_and_stay(capsys: pytest.CaptureFixture[str]
     assert path.read_bytes() == b"no database" * 1000
 
 
+def test_chats_that_were_set_aside_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Damaged databases that stand aside are counted, with the command that deletes them."""
+    path = private_folder(locate().data) / locate().sessions_db.name
+    path.with_name(f"{path.name}.damaged-1").write_bytes(b"x" * 1000)
+    notes = [finding for finding in report(capsys) if finding["about"] == "chats" and finding["mark"] == "note"]
+    assert [(note["text"], note["mend"]) for note in notes] == [
+        ("damaged and set aside: 1 file, 1 kB", "cagchat library prune")
+    ]
+
+
 def test_chats_of_a_newer_version_are_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
     """A database of a format that is not known yet asks for an update."""
     private_folder(locate().data)

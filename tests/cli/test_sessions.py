@@ -261,6 +261,18 @@ def test_rm_of_an_unknown_chat_deletes_nothing(home: Path) -> None:
     assert remaining() == [session.id]
 
 
+def test_rm_says_where_else_chats_may_stand(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deleting a chat names the damaged files that may hold it too, and what deletes them, where there are such."""
+    assert main(["sessions", "rm", chat().id, "-y"]) == 0
+    assert "prune" not in capsys.readouterr().err
+    path = locate().sessions_db
+    path.with_name(f"{path.name}.damaged-1").write_bytes(b"damaged")
+    assert main(["sessions", "rm", chat().id, "-y"]) == 0
+    err = capsys.readouterr().err
+    assert f"{path.name}.damaged-1" in err
+    assert "cagchat library prune" in err
+
+
 def test_rm_without_a_terminal_needs_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nobody can be asked, nothing is deleted."""
     session = chat()

@@ -90,12 +90,18 @@ def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
 
 
 def check_chats(path: Path) -> Iterator[Finding]:
-    """Look at the chats' database without changing it."""
+    """Look at the chats' database, and at what was set aside of it, without changing it."""
     import sqlite3
     from contextlib import closing
 
+    from cagchat.proof import size
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
+    from cagchat.states.upkeep import damaged_chats
 
+    if damaged := list(damaged_chats(path)):
+        room = size(sum(file.size_bytes for file in damaged))
+        files = "1 file" if len(damaged) == 1 else f"{len(damaged)} files"
+        yield Finding("note", "chats", f"damaged and set aside: {files}, {room}", "cagchat library prune")
     if not path.exists():
         yield Finding("ok", "chats", "none yet")
         return
