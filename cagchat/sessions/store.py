@@ -121,6 +121,11 @@ class Sessions:
             return match(name, [Session(*row) for row in rows])
         return match(name, self.list())
 
+    def get(self, session_id: str) -> Session:
+        """Return the session with this id. Raises `SessionError` when there is none."""
+        with self._reading() as db:
+            return session_of(db, session_id)
+
     def latest(self, book_digest: str) -> Session | None:
         """Return the last used session about a book."""
         with self._reading() as db:

@@ -94,7 +94,7 @@ def check_chats(path: Path) -> Iterator[Finding]:
     import sqlite3
     from contextlib import closing
 
-    from cagchat.proof import size
+    from cagchat.units import size
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
     from cagchat.states.upkeep import damaged_chats
 
