@@ -94,9 +94,9 @@ def check_chats(path: Path) -> Iterator[Finding]:
     import sqlite3
     from contextlib import closing
 
-    from cagchat.units import size
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
     from cagchat.states.upkeep import damaged_chats
+    from cagchat.units import size
 
     if damaged := list(damaged_chats(path)):
         room = size(sum(file.size_bytes for file in damaged))
