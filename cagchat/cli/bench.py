@@ -116,7 +116,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat import documents
     from cagchat.bench.workbench import Workbench
     from cagchat.cli.app import say
-    from cagchat.engine.bindings import default_threads
+    from cagchat.engine.bindings import threads_for
     from cagchat.models.find import resolve_model
 
     book = Path(args.book).expanduser().absolute() if args.book else story(home)
@@ -125,7 +125,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
         app.settings,
         # Without a name the model that comes with the program, not whatever lies in the user's folder.
         model=str(resolve_model(app.settings.model, home / "models").absolute()),
-        threads=app.settings.threads or default_threads(),
+        threads=threads_for(app.settings.threads),
         # Every way that is compared gets the same; batch and attention are what the plan gives a reader.
         kv_type="f16" if app.settings.kv_type == "auto" else app.settings.kv_type,
         experts_in_ram=max(0, app.settings.experts_in_ram),

@@ -121,9 +121,14 @@ def expert_overrides(n_layers: int) -> Any:
     return (_BufferOverride * (n_layers + 1))(*rules)
 
 
-def default_threads() -> int:
-    """Return how many threads to use: one less than the cores, for spinning threads on busy cores are 100x slower."""
-    return max(1, usable_cores() - 1)
+def threads_for(asked: int, cores: int = 0) -> int:
+    """Return how many threads to use when `asked` are wanted, 0 for the default: one less than the cores.
+
+    Never more than there are `cores` (0: as many as this process may use): llama.cpp's threads spin, and on busy cores
+    they are 100 times slower, or stand.
+    """
+    cores = cores or usable_cores()
+    return min(asked, cores) if asked else max(1, cores - 1)
 
 
 def package_version() -> str:
