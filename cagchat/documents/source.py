@@ -42,7 +42,9 @@ class Source:
     @property
     def label(self) -> str:
         """What to call the book until it is parsed."""
-        return self.title or PurePath(self.files[0].name).name
+        from cagchat.documents.titles import printable
+
+        return self.title or printable(PurePath(self.files[0].name).name)
 
     def again(self, title: str) -> str:
         """Return what a command line calls the book by next time: its paths, or `title` when it came through stdin."""

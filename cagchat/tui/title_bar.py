@@ -7,6 +7,7 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
+from cagchat.sessions.naming import one_line
 from cagchat.tui.cells import cut
 
 
@@ -24,7 +25,7 @@ class TitleBar(Widget):
 
     def render(self) -> RenderResult:
         """Return the line for the width there is."""
-        return Content(between(self.left, self.right, self.content_size.width))
+        return Content(between(one_line(self.left), one_line(self.right), self.content_size.width))
 
 
 def between(left: str, right: str, width: int) -> str:

@@ -181,3 +181,4 @@ def test_a_book_has_a_label_before_it_is_parsed() -> None:
     """Several files have their title, one file its name."""
     files = (File("/a/tower.txt", b"x"),)
     assert (Source("x", files).label, Source("x", files * 2, "Towers").label) == ("tower.txt", "Towers")
+    assert Source("x", (File("/a/t\x1b[1mower\n.txt", b"x"),)).label == "t [1mower .txt"
