@@ -68,7 +68,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every side-by-side measurement."""
     parser.add_argument("--book", metavar="FILE", help="the book to measure with; default: the demonstration's story")
     parser.add_argument(
-        "--repeat", type=at_least_one, default=3, metavar="N", help="runs of each; the best is shown. Default: 3."
+        "--repeat",
+        type=at_least_one,
+        default=3,
+        metavar="N",
+        help="runs of each: fewer of a long reading, more of a short restore; each table says. Default: 3.",
     )
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
 
@@ -192,7 +196,7 @@ def show_machine(machine: dict[str, str | int]) -> None:
         f"{machine['processor']}, {machine['cores']} cores ({machine['threads']} used), llama-cpp-python "
         f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}, "
         f"{machine['attention']} attention, batch {machine['batch']}; "
-        f"{machine['book']}, {machine['tokens']:,} tokens. The best of {machine['repeat']} runs is shown.\n",
+        f"{machine['book']}, {machine['tokens']:,} tokens.\n",
         flush=True,
     )
 
