@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat import __version__
@@ -133,7 +134,19 @@ def run(args: argparse.Namespace) -> int:
     except Exception as error:  # the outer border
         if isinstance(error, OSError) and refusal_of(error):
             raise
+        if folder_is_gone():
+            complain("The folder that this was started in is gone.", "Go to another one with `cd`.")
+            return 1
         return crash(error)
+
+
+def folder_is_gone() -> bool:
+    """Tell whether the current folder was deleted: then no path in it means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def dispatch(app: App, args: argparse.Namespace) -> int:

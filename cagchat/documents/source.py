@@ -139,7 +139,7 @@ def _missing(path: Path) -> BookError:
     if near := get_close_matches(path.name.lower(), lowered, n=1):
         hint = f"Did you mean {shlex.quote(str(folder / lowered[near[0]]))}?"
     else:
-        hint = f"`ls {shlex.quote(str(folder))}` shows what is there."
+        hint = f"`ls {shlex.quote(str(folder))}` shows what is there, `cagchat library` what has been read."
     return BookError(f"There is no file {path}.", hint)
 
 

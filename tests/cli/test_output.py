@@ -174,3 +174,17 @@ def test_a_full_disk_behind_stderr_costs_no_answer(tmp_path: Path) -> None:
     outcome = apart(tmp_path / "home", "ask", "--fake", write_book(tmp_path, chapters(1)), QUESTION, full="stderr")
     assert outcome.code == 0
     assert outcome.out.startswith("The book says: “")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder that is in use cannot be deleted there")
+@pytest.mark.parametrize("command", ["ask", "read", "text"])
+def test_a_current_folder_that_is_gone_is_said(
+    command: str, cagchat: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted in another window, it is no defect of ours."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    question = [QUESTION] if command == "ask" else []
+    assert "started in is gone" in error_of(cagchat(command, "eel.txt", *question))
