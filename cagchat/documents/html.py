@@ -6,7 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from cagchat.documents.assembly import Assembled, assemble
+from cagchat.documents.assembly import assemble
 from cagchat.documents.boilerplate import main_part
 from cagchat.documents.document import Document
 from cagchat.documents.elements import Event, Start, match_ends, read_elements, text_between
@@ -65,7 +65,7 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
     framed = unframe(whole.text)
     if not framed.text.strip():
         raise no_text(name)
-    book = _inside_frame(whole, framed.text)
+    book = whole.part(framed.start, framed.text) if framed.start else whole
     head = _read_head(events)
     return Document(
         title=framed.title or head.title or _only_title(found) or title_from_name(name),
@@ -121,13 +121,6 @@ def _is_xhtml(markup: str) -> bool:
     """Tell whether a page says that it follows XML's rules; `<title/>` means something else in HTML."""
     start = markup[:1000].lstrip("\ufeff \t\r\n")
     return start.startswith("<?xml") and "http://www.w3.org/1999/xhtml" in markup[:4000]
-
-
-def _inside_frame(whole: Assembled, text: str) -> Assembled:
-    """Return what stands inside a Project Gutenberg frame."""
-    if text == whole.text:
-        return whole
-    return whole.part(whole.text.find(text.rstrip("\n")), text)
 
 
 def _read_head(events: list[Event]) -> _Head:

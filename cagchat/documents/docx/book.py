@@ -68,7 +68,7 @@ def load_docx(content: bytes, name: str, password: str = "") -> Document:
     framed = unframe(whole.text)
     if not framed.text.strip():
         raise no_text(name)
-    book = whole.part(whole.text.find(framed.text.rstrip("\n")), framed.text) if framed.notes else whole
+    book = whole.part(framed.start, framed.text) if framed.start else whole
     return Document(
         title=framed.title or package.properties.title or title or title_from_name(name),
         text=book.text,

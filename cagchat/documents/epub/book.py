@@ -33,7 +33,7 @@ def load_epub(content: bytes, name: str, password: str = "") -> Document:
     framed = unframe(pages.joined.text)
     if not framed.text.strip():
         raise _no_text(name)
-    inside = pages.part(pages.joined.text.find(framed.text.rstrip("\n")), framed.text)
+    inside = pages.part(framed.start, framed.text)
     return Document(
         title=package.title or framed.title or title_from_name(name),
         text=framed.text,
