@@ -36,6 +36,7 @@ from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
 from cagchat.saved import of_book, placed, saved
 from cagchat.settings import Settings
+from cagchat.states.in_use import Hold
 from cagchat.states.key import FORMAT_VERSION, StateKey, identity, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
@@ -281,11 +282,13 @@ class Library:
         """
         if not choice.folder.exists():
             return None
+        hold, book = Hold(choice.folder.path), None
         try:
             manifest = self._trusted(job, choice)
             if manifest.state is None:
                 return None
-            return (yield from self._open_sealed(choice, manifest))
+            book = yield from self._open_sealed(choice, manifest, hold)
+            return book
         except (StateDamaged, StateMismatch) as problem:
             if not job.options.reread:
                 raise
@@ -293,8 +296,11 @@ class Library:
                 aside = choice.folder.set_aside(problem.message)
                 yield Notice(f"{problem.message} It is set aside as {aside.name}, and the book is read again.")
             return None
+        finally:
+            if book is None:
+                hold.release()
 
-    def _open_sealed(self, choice: Choice, manifest: Manifest) -> Preparing:
+    def _open_sealed(self, choice: Choice, manifest: Manifest, hold: Hold) -> Preparing:
         notices: list[str] = []
         if manifest.book.truncated:
             notices.append(f"Only the beginning of {manifest.book.title} was read: {manifest.n_tokens:,} tokens.")
@@ -306,7 +312,7 @@ class Library:
             self._tidy(choice.folder, manifest)
             for sentence in notices:
                 yield Notice(sentence)
-            book = OpenBook(choice.folder, manifest, engine, self._backend)
+            book = OpenBook(choice.folder, manifest, engine, self._backend, hold)
             book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
             yield restored
             return book
@@ -316,7 +322,7 @@ class Library:
             if not sentence:
                 raise
             yield Notice(sentence)
-            return (yield from self._open_sealed(choice, manifest))
+            return (yield from self._open_sealed(choice, manifest, hold))
         except BaseException:
             engine.close()
             raise
@@ -463,7 +469,7 @@ class Library:
             raise
         finally:
             self._reader = None
-        book = OpenBook(choice.folder, reader.manifest, engine, self._backend)
+        book = OpenBook(choice.folder, reader.manifest, engine, self._backend, Hold(choice.folder.path))
         book.just_read = True
         return book
 

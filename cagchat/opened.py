@@ -15,6 +15,7 @@ from cagchat.files import partial_path, publish, storage_errors
 from cagchat.limits.limit import Limit
 from cagchat.limits.snapshots import Snapshots
 from cagchat.prompt import FramedTokens, tokenize_frame
+from cagchat.states.in_use import Hold
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder
 
@@ -39,7 +40,9 @@ class OpenBook:
     When the engine's process dies, `revive` starts another and restores the state; nothing on disk changes.
     """
 
-    def __init__(self, folder: StateFolder, manifest: Manifest, engine: Engine, backend: Backend) -> None:
+    def __init__(self, folder: StateFolder, manifest: Manifest, engine: Engine, backend: Backend, hold: Hold) -> None:
+        """`hold` keeps the state from being deleted; it is released when the book is closed."""
+        self._hold = hold
         self.folder = folder
         self.manifest = manifest
         self.engine = engine
@@ -126,9 +129,10 @@ class OpenBook:
         self.engine.cancel()
 
     def close(self) -> None:
-        """End the engine."""
+        """End the engine, and let the state be deleted."""
         self.engine.close()
         self.snapshots.clear()
+        self._hold.release()
 
 
 def restore(engine: Engine, folder: StateFolder, manifest: Manifest, file: StateFile | None) -> Restored:

@@ -287,7 +287,9 @@ def prune(app: App, args: argparse.Namespace) -> int:
     from cagchat.forgetting import forget_titles
     from cagchat.states.upkeep import remove
 
-    chosen = to_prune(app, args)
+    chosen, stay = to_prune(app, args)
+    for folder in stay:
+        say(f"{folder.name} is open in a chat and stays.")
     if args.dry_run:
         total = sum(removal.size_bytes for removal in chosen)
         report(chosen, total, args.json, dry_run=True)
@@ -310,20 +312,25 @@ def prune(app: App, args: argparse.Namespace) -> int:
     return 0
 
 
-def to_prune(app: App, args: argparse.Namespace, now: float | None = None) -> tuple[Removal, ...]:
-    """Return what the flags choose; `now` is the present time when none is given."""
+def to_prune(
+    app: App, args: argparse.Namespace, now: float | None = None
+) -> tuple[tuple[Removal, ...], list[StateFolder]]:
+    """Return what the flags choose, and what stays because it is open; `now` is the present time when none is given."""
     from cagchat.states.upkeep import removable
 
     budget = args.budget
     if budget is None and args.days is None:
         budget = app.settings.disk_budget_gb
     now = time.time() if now is None else now
-    return removable(
+    stay: list[StateFolder] = []
+    chosen = removable(
         states_of(app),
         chats=app.locations.sessions_db,
         budget_bytes=None if budget is None else int(budget * 1e9),
         unused_since=None if args.days is None else now - args.days * DAY_S,
+        stays=stay.append,
     )
+    return chosen, stay
 
 
 def report(removals: Sequence[Removal], freed: int, as_json: bool, *, dry_run: bool) -> None:

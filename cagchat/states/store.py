@@ -3,6 +3,7 @@
 states/moby-dick-3f9a0c21d4e5/     manifest.json  book.txt  tokens.bin  state-<position>.bin
                                    checkpoint-<position>.bin  boundary-<position>.bin  used
                                    checkpoint-<position>.damaged (what could not be resumed)
+                                   itself locked by the processes that have the book open
 states/moby-dick-3f9a0c21d4e5.lock                held by the process that reads the book
 states/moby-dick-3f9a0c21d4e5.aside-1             what could not be trusted, and why (reason.txt)
 """
@@ -26,6 +27,7 @@ import xxhash
 from cagchat.errors import CagchatError, StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, private_folder, storage_error, storage_errors, write_bytes
 from cagchat.states import manifest as manifests
+from cagchat.states.in_use import alone
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import BookRecord, Manifest
 
@@ -257,7 +259,7 @@ class States:
     def delete(self, folder: StateFolder) -> int:
         """Delete a state with everything in it and return how many bytes that freed.
 
-        Refused while another process reads the book, and where the file system keeps no locks.
+        Refused while another process reads the book or anybody has it open, and where the file system keeps no locks.
         """
         from filelock import FileLock, Timeout
 
@@ -279,14 +281,17 @@ class States:
                         f"{folder.name} was deleted by another process.", "`cagchat library` shows the rest."
                     )
                 size = folder.size_bytes()
-                # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
-                gone = folder.path.with_name(f"{DELETING}{folder.name}")
-                folder.path.rename(gone)
-                with contextlib.suppress(FileNotFoundError):  # another process finishes what this one has begun
-                    shutil.rmtree(gone)
-                folder.holder_path.unlink(missing_ok=True)
-                # While it is held: a file unlinked after its release might be the one that another process holds.
-                folder.lock_path.unlink(missing_ok=True)
+                try:
+                    with alone(folder.path):
+                        # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
+                        gone = folder.path.with_name(f"{DELETING}{folder.name}")
+                        folder.path.rename(gone)
+                        with contextlib.suppress(FileNotFoundError):  # another process finishes what this one began
+                            shutil.rmtree(gone)
+                    folder.holder_path.unlink(missing_ok=True)
+                finally:
+                    # While it is held: a file unlinked after its release might be the one another process holds.
+                    folder.lock_path.unlink(missing_ok=True)
         finally:
             lock.release()
         return size

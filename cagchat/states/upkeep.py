@@ -18,6 +18,7 @@ from cagchat.errors import StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, storage_error, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
 from cagchat.sessions.aside import aside_chats
+from cagchat.states.in_use import is_open
 from cagchat.states.key import NAMES, differences
 from cagchat.states.lock import holder
 from cagchat.states.locking import check_locks
@@ -239,12 +240,18 @@ def parse_either(view: memoryview, kinds: tuple[blobs.PartKind, ...], *, flash_a
 
 
 def removable(
-    states: States, *, chats: Path | None = None, budget_bytes: int | None = None, unused_since: float | None = None
+    states: States,
+    *,
+    chats: Path | None = None,
+    budget_bytes: int | None = None,
+    unused_since: float | None = None,
+    stays: Callable[[StateFolder], object] = lambda folder: None,
 ) -> tuple[Removal, ...]:
     """Return what can be deleted, in that order: leftovers, what was set aside, and states, the longest unused first.
 
     States go until the rest fits into the budget, and those not used since a time (seconds since 1970). Nothing that
-    belongs to a book being read is among them. Of the database at `chats`, what was set aside is.
+    belongs to a book being read is among them, and no state that is open; `stays` hears of those that would be
+    otherwise. Of the database at `chats`, what was set aside is.
     """
     folders = [folder for folder in states.all() if not held(folder.lock_path)]
     with storage_errors(states.root):
@@ -253,11 +260,15 @@ def removable(
     for folder in reversed(folders):
         size, used_at = folder.size_bytes(), folder.used_at()
         if unused_since is not None and used_at < unused_since:
-            found.append(Removal(folder.path, "state", "not used lately", size, folder.lock_path))
+            why = "not used lately"
         elif budget_bytes is not None and taken > budget_bytes:
-            found.append(Removal(folder.path, "state", "over the budget", size, folder.lock_path))
+            why = "over the budget"
         else:
             continue
+        if is_open(folder.path):
+            stays(folder)
+            continue
+        found.append(Removal(folder.path, "state", why, size, folder.lock_path))
         taken -= size
     return tuple(found)
 
