@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from cagchat.documents import Source
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
+    from cagchat.states.standing import Standing
     from cagchat.states.store import States
-    from cagchat.states.upkeep import Standing
 
 
 def book_source(app: App, names: Sequence[str]) -> Source:
@@ -50,7 +50,7 @@ def states_of(app: App) -> States:
 
 def standings(app: App) -> list[Standing]:
     """Return every state with what it is good for now, the last used first."""
-    from cagchat.states.upkeep import Remembered, standing
+    from cagchat.states.standing import Remembered, standing
 
     models = Remembered.read(app.locations.cache / "models.json")
     return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]

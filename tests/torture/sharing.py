@@ -35,8 +35,10 @@ from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import BOOK, Engine, EngineSettings, Progress, Tokens
 from cagchat.locations import Locations, locate
 from cagchat.sessions.store import Sessions
+from cagchat.states.lock import held
+from cagchat.states.pruning import reason
 from cagchat.states.store import States
-from cagchat.states.upkeep import held, reason, verify
+from cagchat.states.verifying import verify
 from tests.reading_cases import chapters
 from tests.torture.trial import Part, Report, Terms
 

@@ -14,7 +14,7 @@ from cagchat.cli.doctor.finding import Finding
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.locations import Locations
-    from cagchat.states.upkeep import Standing
+    from cagchat.states.standing import Standing
 
 LOW_DISK_BYTES = 2e9  # less holds hardly one book's state
 
@@ -71,7 +71,7 @@ def check_locking(folder: Path) -> Iterator[Finding]:
 def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
     """Say how many states there are, what they take, and which of them are no longer good."""
     from cagchat.proof import size
-    from cagchat.states.upkeep import aside
+    from cagchat.states.pruning import aside
 
     put_aside = list(aside(states_of(app)))
     used = sum(s.size_bytes for s in standings) + sum(a.size_bytes for a in put_aside)
@@ -96,7 +96,7 @@ def check_chats(path: Path) -> Iterator[Finding]:
 
     from cagchat.proof import size
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
-    from cagchat.states.upkeep import damaged_chats
+    from cagchat.states.pruning import damaged_chats
 
     if damaged := list(damaged_chats(path)):
         room = size(sum(file.size_bytes for file in damaged))
