@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.documents import Source
     from cagchat.sessions.session import Session
+    from cagchat.states.standing import Standing
     from cagchat.states.store import States
-    from cagchat.states.upkeep import Standing
 
 
 def book_source(app: App, names: Sequence[str]) -> Source:
@@ -49,7 +49,7 @@ def states_of(app: App) -> States:
 
 def standings(app: App) -> list[Standing]:
     """Return every state with what it is good for now, the last used first."""
-    from cagchat.states.upkeep import Remembered, standing
+    from cagchat.states.standing import Remembered, standing
 
     models = Remembered.read(app.locations.cache / "models.json")
     return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]

@@ -23,8 +23,9 @@ from cagchat.forgetting import aside_of, digest_of, forget_titles, is_left
 from cagchat.locations import Locations
 from cagchat.sessions.naming import one_line
 from cagchat.settings import Settings
+from cagchat.states.standing import reader_of
 from cagchat.states.store import StateFolder, States
-from cagchat.states.upkeep import reader_of, verify
+from cagchat.states.verifying import verify
 from cagchat.tui.background import in_background
 from cagchat.tui.book_table import BookTable, Filter
 from cagchat.tui.dialogs import Confirm

@@ -10,8 +10,9 @@ from cagchat.locations import Locations
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
 from cagchat.settings import Settings
+from cagchat.states.pruning import aside
+from cagchat.states.standing import Remembered, Standing, standing
 from cagchat.states.store import States
-from cagchat.states.upkeep import Remembered, Standing, aside, standing
 from cagchat.units import size
 
 MODELS_FILE = "models.json"  # what the backend remembers of model files
