@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime
+
+from cagchat.printable import printable
 
 
 def moment(seconds: float) -> str:
@@ -14,15 +17,20 @@ def moment(seconds: float) -> str:
 
 def print_json(content: object) -> None:
     """Print JSON on stdout."""
+    print(as_json(content))
+
+
+def as_json(content: object) -> str:
+    """Return JSON that stdout can take: as it is read best, or escaped where a character would be lost or obeyed."""
     text = json.dumps(content, ensure_ascii=False, indent=2)
     # The path of a book may hold bytes that are no UTF-8; only escaped can they be printed.
-    print(text if encodable(text) else json.dumps(content, indent=2))
+    return text if encodable(text) and printable(text) == text else json.dumps(content, indent=2)
 
 
 def encodable(text: str) -> bool:
-    """Tell whether a text is valid Unicode, without halves of surrogate pairs."""
+    """Tell whether stdout's encoding has every character of a text; halves of surrogate pairs are none."""
     try:
-        text.encode()
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -23,7 +23,7 @@ class TitlePage:
 
 def title_from_name(name: str) -> str:
     """Make a title of a file's name: `war_and_peace.txt` is "War and Peace"; names with capitals keep them."""
-    stem = PurePath(name).stem.strip()
+    stem = printable(PurePath(name).stem).strip()
     if not any(character.isalnum() for character in stem):
         return "Untitled"
     words = stem.replace("_", " ")
@@ -35,6 +35,11 @@ def title_from_name(name: str) -> str:
     return " ".join(
         word if index and word in small else word[:1].upper() + word[1:] for index, word in enumerate(words.split())
     )
+
+
+def printable(name: str) -> str:
+    """Return a file's name with spaces for what a terminal would obey instead of showing it: it may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in name)
 
 
 def title_page(text: str) -> TitlePage:

@@ -32,6 +32,8 @@ LAUNCH = os.urandom(8).hex()
 ID_ATTEMPTS = 16
 SNIPPET_WORDS = 20
 TICK_S = 0.001  # between two uses while the clock stands still or was put back
+# Kept inside a turn's proof: a column of its own would take every seal of every row to be written anew.
+TOKENIZER = "tokenizer"
 DIED = "The program ended before the answer did."
 
 SESSION = """
@@ -119,6 +121,11 @@ class Sessions:
             return match(name, [Session(*row) for row in rows])
         return match(name, self.list())
 
+    def get(self, session_id: str) -> Session:
+        """Return the session with this id. Raises `SessionError` when there is none."""
+        with self._reading() as db:
+            return session_of(db, session_id)
+
     def latest(self, book_digest: str) -> Session | None:
         """Return the last used session about a book."""
         with self._reading() as db:
@@ -186,6 +193,7 @@ class Sessions:
         status: Status,
         proof: Mapping[str, object],
         error: str = "",
+        tokenizer: str = "",
     ) -> None:
         """Record how a turn ended. `tokens` is exactly what it added to the KV cache, `proof` must be JSON."""
         values = (
@@ -194,7 +202,7 @@ class Sessions:
             blob_of_tokens(tokens),
             status,
             storable(error),
-            json.dumps(dict(proof)),
+            json.dumps(dict(proof) | ({TOKENIZER: tokenizer} if tokenizer else {})),
         )
         with self._writing() as db:
             changed = db.execute(
@@ -237,10 +245,13 @@ class Sessions:
             # Empties the journal, which still has the pages as they were; put off when another process reads.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
-    def search(self, query: str, limit: int = 20, *, marks: tuple[str, str] = ("**", "**")) -> HitList:
+    def search(
+        self, query: str, limit: int = 20, *, book_digest: str | None = None, marks: tuple[str, str] = ("**", "**")
+    ) -> HitList:
         """Return the current turns that hold all words of `query`, best first, matches in the snippet between `marks`.
 
-        Words match by their stem and without accents; nothing in `query` is an operator.
+        Of chats about one book when its digest is given. Words match by their stem and without accents; nothing in
+        `query` is an operator.
         """
         expression = match_expression(query)
         if not expression:
@@ -248,13 +259,14 @@ class Sessions:
         with self._reading() as db:
             rows = db.execute(
                 f"""
-                SELECT session.*, turns.number, snippet(search, -1, ?, ?, '…', ?)
+                SELECT session.*, turns.number, snippet(search, -1, ?1, ?2, '…', ?3)
                 FROM search
                 JOIN turns ON turns.row = search.rowid
                 JOIN ({SESSION}) AS session ON session.id = turns.session_id
-                WHERE search MATCH ? ORDER BY search.rank, turns.row DESC LIMIT ?
+                WHERE search MATCH ?4 AND (?5 IS NULL OR session.book_digest = ?5)
+                ORDER BY search.rank, turns.row DESC LIMIT ?6
                 """,
-                (*marks, SNIPPET_WORDS, expression, limit),
+                (*marks, SNIPPET_WORDS, expression, book_digest, limit),
             )
             return [Hit(Session(*row[:SESSION_COLUMNS]), *row[SESSION_COLUMNS:]) for row in rows]
 
@@ -328,10 +340,10 @@ def touch(db: sqlite3.Connection, session_id: str, now: float) -> None:
 
 def turn_of_row(row: tuple[int, str, str, str, bytes, Status, str, str, float]) -> Turn:
     """Return the turn in a row of the table."""
-    number, question, answer, thinking, tokens, status, error, proof, created_at = row
-    return Turn(
-        number, question, answer, thinking, tokens_of_blob(tokens), status, error, json.loads(proof), created_at
-    )
+    number, question, answer, thinking, tokens, status, error, noted, created_at = row
+    proof = json.loads(noted)
+    tokenizer = str(proof.pop(TOKENIZER, ""))
+    return Turn(number, question, answer, thinking, tokens_of_blob(tokens), status, error, proof, created_at, tokenizer)
 
 
 def blob_of_tokens(tokens: Sequence[int]) -> bytes:

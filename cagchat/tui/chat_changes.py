@@ -1,4 +1,4 @@
-"""Renaming and deleting chats from a screen, after asking."""
+"""Renaming and deleting chats from a screen, after asking and beside it: another process may be writing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cagchat.errors import CagchatError
+from cagchat.tui.background import in_background
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 
@@ -29,7 +30,7 @@ class ChatChanges:
 
     async def _renamed(self, session: Session, title: str | None) -> None:
         if title is not None and title != session.title:
-            await self._changed(partial(self._sessions.rename, session.id, title))
+            self._change(partial(self._sessions.rename, session.id, title))
 
     def delete(self, session: Session) -> None:
         """Ask whether to delete a chat, unless it is answering."""
@@ -45,14 +46,29 @@ class ChatChanges:
             return
         if self._is_open(session):
             await self._screen.go_to(None)
-        await self._changed(partial(self._sessions.delete, session.id))
+        self._change(partial(self._sessions.delete, session.id))
 
     def _is_open(self, session: Session) -> bool:
         return self._screen.session is not None and session.id == self._screen.session.id
 
-    async def _changed(self, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except CagchatError as error:
-            await self._screen.transcript.add(ErrorCard(error))
-        self._screen.chats.refill()
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change the chats; how that went is told by the app, because the screen may have been left by then."""
+        app = self._screen.app
+
+        def work() -> None:
+            error = None
+            try:
+                change()
+            except CagchatError as refused:
+                error = refused
+            app.call_later(self._changed, error)
+
+        in_background(work)
+
+    async def _changed(self, error: CagchatError | None) -> None:
+        if self._screen.is_attached:
+            if error is not None:
+                await self._screen.transcript.add(ErrorCard(error))
+            self._screen.chats.refill()
+        elif error is not None:
+            self._screen.app.notify(error.hint, title=error.message, severity="error", markup=False)

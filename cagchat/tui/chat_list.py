@@ -15,15 +15,18 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from cagchat.errors import CagchatError
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
+from cagchat.tui.background import in_background
+from cagchat.tui.cells import cut
 from cagchat.tui.figure_lines import filled
-from cagchat.tui.shelf_columns import cut
 
 NEW = "new"
 INDENT = 2  # cells: the mark of the open chat stands there
 PASSAGE_ROWS = 3
 LEAST_WIDTH = 20  # before the list has a size
+MOST_ROWS = 200  # a search finds the others; a list of thousands takes a third of a second to lay out
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,35 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
             super().__init__()
             self.session = session
 
+    class Listed(Message):
+        """The chats were looked through; `error` says why they could not be."""
+
+        def __init__(self, number: int, query: str, rows: Sequence[Row], error: CagchatError | None) -> None:
+            super().__init__()
+            self.number = number
+            self.query = query
+            self.rows = rows
+            self.error = error
+
+    class Refused(Message):
+        """The chats could not be looked through."""
+
+        def __init__(self, error: CagchatError) -> None:
+            super().__init__()
+            self.error = error
+
     def __init__(self, find: Callable[[str], Sequence[Row]]) -> None:
-        """`find` returns the chats for what is typed, all of them for "", the last used first."""
+        """`find` returns the chats for what is typed, all of them for "", the last used first.
+
+        It is called from another thread, one call at a time, and may raise `CagchatError`.
+        """
         super().__init__(id="chats")
         self._find = find
-        self._rows: list[Row] = []
+        self._rows: Sequence[Row] = ()
+        self._rows_of: str | None = None  # what was typed when they were found
+        self._asked = 0
+        self._looking = False
+        self._entering = False  # the list is to be entered as soon as it is that of what is typed
         self._current: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -111,45 +138,98 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
         self._current = None
         self._fill()
 
+    @property
+    def typed(self) -> str:
+        """What is looked for."""
+        return self.query_one(Input).value.strip()
+
     def _fill(self) -> None:
-        self._rows = list(self._find(self.query_one(Input).value.strip()))
+        self._asked += 1
+        if not self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        """Look for what is typed now, beside the screen: another process may hold the chats."""
+        self._looking = True
+        number, query, find = self._asked, self.typed, self._find
+
+        def work() -> None:
+            rows: Sequence[Row] = ()
+            error = None
+            try:
+                rows = find(query)
+            except CagchatError as refused:
+                error = refused
+            self.post_message(self.Listed(number, query, rows, error))
+
+        in_background(work)
+
+    def on_chat_list_listed(self, event: Listed) -> None:
+        """Show what was found, or look again when something else was asked for meanwhile."""
+        event.stop()
+        self._looking = False
+        if event.number != self._asked:
+            self._look()
+            return
+        if event.error is not None:
+            self.post_message(self.Refused(event.error))
+        self._rows, self._rows_of = event.rows, event.query
         self._list()
+        if self._entering:
+            self._enter()
 
     def _list(self) -> None:
         listed = self.query_one(OptionList)
-        kept = listed.highlighted
+        kept, under_bar = listed.highlighted, listed.highlighted_option
         width = listed.scrollable_content_region.width or LEAST_WIDTH
         listed.clear_options()
         listed.add_option(Option("+ new chat", id=NEW))
+        shown = self._rows[:MOST_ROWS]
         listed.add_options(
-            [Option(label(row, width, row.session.id == self._current), id=row.session.id) for row in self._rows]
+            [Option(label(row, width, row.session.id == self._current), id=row.session.id) for row in shown]
         )
-        if kept is not None and kept < listed.option_count:
-            listed.highlighted = kept
+        if more := len(self._rows) - len(shown):
+            said = Content.styled(f"{'':<{INDENT}}{more:,} more: / finds them", "dim")
+            listed.add_option(Option(said, disabled=True))
+        if kept is not None and under_bar is not None:
+            ids = [NEW, *(row.session.id for row in shown)]
+            # Where the chat under the bar has gone, the next one takes its row.
+            listed.highlighted = ids.index(under_bar.id) if under_bar.id in ids else min(kept, len(shown))
 
     @property
     def highlighted(self) -> Session | None:
         """The chat under the bar."""
-        at = self.query_one(OptionList).highlighted
-        return self._rows[at - 1].session if at else None
+        option = self.query_one(OptionList).highlighted_option
+        return self._chat(option.id) if option is not None else None
+
+    def _chat(self, session_id: str | None) -> Session | None:
+        return next((row.session for row in self._rows if row.session.id == session_id), None)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search while it is typed."""
         event.stop()
+        self._entering = False
         self._fill()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Go from the search to what it found."""
+        """Go from the search to what it found, as soon as it has."""
         event.stop()
+        self._entering = self._rows_of != self.typed
+        if not self._entering:
+            self._enter()
+
+    def _enter(self) -> None:
+        self._entering = False
         listed = self.query_one(OptionList)
-        listed.highlighted = min(1, listed.option_count - 1)
+        listed.highlighted = min(1, len(self._rows))
         listed.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Continue the chat that was chosen."""
         event.stop()
-        found = [row.session for row in self._rows if row.session.id == event.option_id]
-        self.post_message(self.Chosen(found[0] if found else None))
+        session = self._chat(event.option_id)
+        if session is not None or event.option_id == NEW:
+            self.post_message(self.Chosen(session))
 
     def action_search(self) -> None:
         """Stand in the search field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from cagchat.sessions.session import Session, Turn
 from cagchat.sessions.store import Sessions
 from cagchat.tui.chat_changes import ChatChanges
 from cagchat.tui.chat_file import Suffix, write_chat
-from cagchat.tui.chat_list import ChatList, Row
+from cagchat.tui.chat_list import ChatList
 from cagchat.tui.chat_search import find_chats
 from cagchat.tui.checked_transcript import CheckedTranscript
 from cagchat.tui.desk import Desk
@@ -134,7 +134,7 @@ and the border of the prompt shows it.
         title = " · ".join(filter(None, (manifest.book.title, manifest.book.author)))
         yield TitleBar(title, f"{manifest.model_name} · KV {self.book.settings.kv_type}")
         with Horizontal(id="body"):
-            yield ChatList(self._find)
+            yield ChatList(partial(find_chats, self._sessions, self._digest))
             with Vertical(id="middle"):
                 yield CheckedTranscript(
                     self.book,
@@ -184,13 +184,9 @@ and the border of the prompt shows it.
             return self._limits.limit is not None
         return True
 
-    def _find(self, query: str) -> Sequence[Row]:
-        """Return the chats about this book that fit; a refusal is told, and finds none."""
-        try:
-            return find_chats(self._sessions, self._digest, query)
-        except CagchatError as error:
-            self._refuse(error)
-            return []
+    def on_chat_list_refused(self, message: ChatList.Refused) -> None:
+        """Say why the chats could not be looked through."""
+        self._refuse(message.error)
 
     def _chosen_view(self) -> Shown | None:
         """Return the turn that has the focus, else the last one."""
@@ -347,8 +343,13 @@ and the border of the prompt shows it.
 
     def _recorded_session(self) -> Session | None:
         """Return the chat that is open as it is recorded: its title and the number of its questions change."""
-        found = (row.session for row in self._find("") if self.session and row.session.id == self.session.id)
-        return next(found, self.session)
+        if self.session is None:
+            return None
+        try:
+            return self._sessions.get(self.session.id)
+        except CagchatError as error:
+            self._refuse(error)
+            return None
 
     def _recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
         """Return the record of the chat that is open; none, and why, when it cannot be read."""

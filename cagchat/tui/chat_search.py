@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cagchat.sessions.store import Sessions
 from cagchat.tui.chat_list import Row
 
-HITS = 200  # turns that a search looks at, over all books
+HITS = 200  # turns that a search looks at
 MARKUP = re.compile(r"(?<!\w)[*_`~]+|[*_`~]+(?!\w)|(?:^|(?<=\s))(?:#{1,6}|[>|]|\|?[-:|]{3,})(?=\s|$)")
 
 
@@ -17,7 +17,7 @@ def find_chats(sessions: Sessions, digest: str, query: str) -> Sequence[Row]:
     chats = sessions.list(digest)
     if not query:
         return [Row(chat) for chat in chats]
-    hits = sessions.search(query, HITS, marks=("", ""))
+    hits = sessions.search(query, HITS, book_digest=digest, marks=("", ""))
     passages = {hit.session.id: hit.snippet for hit in reversed(hits)}
     folded = query.casefold()
     return [

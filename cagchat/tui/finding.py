@@ -7,6 +7,7 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 MAX_HITS = 20_000
 PLAIN_QUOTES = {"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-"}
@@ -56,11 +57,9 @@ def find(folded: str, query: str, near: int) -> Hits:
     if not words:
         return Hits()
     pattern = re.compile(r"\s+".join(map(re.escape, words)))
-    found: list[tuple[int, int]] = []
-    for start, end in ((near, len(folded)), (0, near)):
-        for match in pattern.finditer(folded, start, end):
-            if len(found) == MAX_HITS:
-                break
-            found.append(match.span())
-    found.sort()
+    found = [match.span() for match in islice(pattern.finditer(folded, near), MAX_HITS)]
+    first = found[0][0] if found else len(folded)
+    # Up to that one and not to `near`: a row may begin in the middle of what is looked for.
+    before = takewhile(lambda span: span[0] < near and span[1] <= first, map(re.Match.span, pattern.finditer(folded)))
+    found = sorted([*found, *islice(before, MAX_HITS - len(found))])
     return Hits([start for start, _ in found], [end for _, end in found], len(found) < MAX_HITS)

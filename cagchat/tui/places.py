@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from cagchat.documents.document import Section
+from cagchat.tui.cells import cut
 from cagchat.tui.finding import Folding
 
 PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)\s*%?")
@@ -23,12 +26,12 @@ def full_titles(sections: Sequence[Section]) -> tuple[str, ...]:
 
 
 def place_line(full: str, short: str, end: str, width: int) -> str:
-    """Return where a reader is, in `width` characters: the full title, the short one, or what fits, before `end`."""
+    """Return where a reader is, in `width` cells: the full title, the short one, or what fits, before `end`."""
+    room = width - cell_len(f" · {end}")
     for title in (full, short):
-        if title and len(title) + 3 + len(end) <= width:
+        if title and cell_len(title) <= room:
             return f"{title} · {end}"
-    room = width - len(end) - 4
-    return f"{short[:room]}… · {end}" if short and room > 0 else end[: max(0, width)]
+    return f"{cut(short, room)} · {end}" if short and room > 1 else cut(end, width)
 
 
 def goal(text: str, titles: Sequence[str], sections: Sequence[Section], length: int, here: int) -> int | None:

@@ -34,7 +34,7 @@ from cagchat.events import (
 )
 from cagchat.library import Options
 from cagchat.opened import OpenBook
-from cagchat.proof import duration, size
+from cagchat.sessions.naming import one_line
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
@@ -46,6 +46,7 @@ from cagchat.tui.shown import clean
 from cagchat.tui.speed_chart import SpeedChart
 from cagchat.tui.status_bar import StatusBar
 from cagchat.tui.title_bar import TitleBar
+from cagchat.units import duration, size
 
 SPEEDS_SHOWN = 80
 
@@ -82,7 +83,7 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         """Prepare a book, a path or what was gathered; `name_terminal` shows the percentage outside of the screen."""
         super().__init__()
         self.book = book
-        self.label = book.label if isinstance(book, Source) else book.name
+        self.label = one_line(book.label if isinstance(book, Source) else book.name)
         self._name_terminal = name_terminal
         self._desk = desk
         self._options = options
@@ -223,7 +224,7 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
 
     def _plan(self, event: Planned) -> None:
         self._was_read = True
-        self._facts = "\n".join(plan(event))
+        self._facts = clean("\n".join(plan(event)))
         self._title(f"Reading {event.title}")
         self._draw(state="◐ reading", model=event.model)
         self.query_one("#facts", Static).update(self._facts)
@@ -243,7 +244,7 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         self._name_terminal(f"{share:.0f} % {self.label}")
 
     def _title(self, text: str) -> None:
-        self.query_one("#title", Static).update(text)
+        self.query_one("#title", Static).update(clean(text))
 
     def _draw(self, **changes: Any) -> None:
         bar = self.query_one(StatusBar)
@@ -251,7 +252,7 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
 
     def _note(self, text: str) -> None:
         notes = self.query_one("#notes", Static)
-        notes.update(f"{notes.content}\n{text}".lstrip("\n"))
+        notes.update(f"{notes.content}\n{clean(text)}".lstrip("\n"))
 
 
 def plan(event: Planned) -> list[str]:

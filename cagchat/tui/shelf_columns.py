@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.text import Text
 
-from cagchat.proof import size
 from cagchat.sessions.naming import one_line
 from cagchat.states.store import fold
+from cagchat.tui.cells import cut
 from cagchat.tui.shelf import Entry
+from cagchat.units import size
 
 GAP = 2  # cells that the table adds to each column
 
@@ -92,11 +93,6 @@ def fitting(entries: Sequence[Entry], width: int) -> list[tuple[Column, int]]:
         spare -= more
         columns.append((column, cells + more))
     return columns
-
-
-def cut(text: str, cells: int) -> str:
-    """Return a text in at most so many cells, with an ellipsis where it was longer."""
-    return text if cell_len(text) <= cells else set_cell_size(text, max(0, cells - 1)).rstrip() + "…"
 
 
 def matching(entries: Iterable[Entry], query: str) -> list[Entry]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import RenderResult
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from cagchat.tui.cells import cut
 from cagchat.tui.load import memory_text, percent_text
 
 if TYPE_CHECKING:
@@ -86,12 +88,12 @@ def fields(figures: Figures, load: Load | None = None) -> list[Field]:
 def line(given: Sequence[Field], width: int) -> str:
     """Return the fields that fit, the least worth ones left out; what must be shown is cut at the end."""
     kept = list(given)
-    while len(joined(kept)) > width:
+    while cell_len(joined(kept)) > width:
         droppable = [field for field in kept if field.worth]
         if not droppable:
             break
         kept.remove(min(droppable, key=lambda field: field.worth))
-    return joined(kept)[:width]
+    return cut(joined(kept), width)
 
 
 def joined(given: Sequence[Field]) -> str:

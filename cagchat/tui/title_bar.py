@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
+
+from cagchat.sessions.naming import one_line
+from cagchat.tui.cells import cut
 
 
 class TitleBar(Widget):
@@ -21,11 +25,10 @@ class TitleBar(Widget):
 
     def render(self) -> RenderResult:
         """Return the line for the width there is."""
-        return Content(between(self.left, self.right, self.content_size.width))
+        return Content(between(one_line(self.left), one_line(self.right), self.content_size.width))
 
 
 def between(left: str, right: str, width: int) -> str:
-    """Return `left`, and `right` at the other end if both fit; a text that is too long ends in an ellipsis."""
-    if right and len(left) + 2 + len(right) <= width:
-        return left + " " * (width - len(left) - len(right)) + right
-    return left if len(left) <= width else f"{left[: max(0, width - 1)]}…"
+    """Return `left`, and `right` at the other end if both fit; a text of more cells ends in an ellipsis."""
+    gap = width - cell_len(left) - cell_len(right)
+    return f"{left}{' ' * gap}{right}" if right and gap >= 2 else cut(left, width)

@@ -45,7 +45,10 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
 
 def test_a_missing_file_without_a_neighbour_points_at_the_folder(tmp_path: Path) -> None:
     """Where nothing is near, the hint shows how to look."""
-    assert refusal(tmp_path / "lighthouse.txt").hint == f"`ls {tmp_path}` shows what is there."
+    assert (
+        refusal(tmp_path / "lighthouse.txt").hint
+        == f"`ls {tmp_path}` shows what is there, `cagchat library` what has been read."
+    )
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -181,3 +184,4 @@ def test_a_book_has_a_label_before_it_is_parsed() -> None:
     """Several files have their title, one file its name."""
     files = (File("/a/tower.txt", b"x"),)
     assert (Source("x", files).label, Source("x", files * 2, "Towers").label) == ("tower.txt", "Towers")
+    assert Source("x", (File("/a/t\x1b[1mower\n.txt", b"x"),)).label == "t [1mower .txt"

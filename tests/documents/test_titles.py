@@ -16,12 +16,14 @@ from tests.documents.invented_text import prose
         ("The Keeper (1902).txt", "The Keeper (1902)"),
         ("NASA_Report-7.txt", "NASA Report-7"),
         ("notes", "Notes"),
+        ("a\x1b[31mred\x07.txt", "A [31mred"),
+        ("caf\udce9 noir.txt", "Caf Noir"),
         ("-", "Untitled"),
         ("", "Untitled"),
     ],
 )
 def test_a_files_name_is_made_readable(name: str, title: str) -> None:
-    """Underscores and hyphens become spaces; names in lower case get capitals."""
+    """Underscores and hyphens become spaces; names in lower case get capitals; nothing is obeyed by a terminal."""
     assert title_from_name(name) == title
 
 

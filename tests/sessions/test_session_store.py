@@ -284,6 +284,17 @@ def test_search_limit(sessions: Sessions) -> None:
     assert len(sessions.search("again", limit=3)) == 3
 
 
+def test_a_search_in_one_book_is_not_crowded_out_by_others(sessions: Sessions) -> None:
+    """With a book's digest only chats about it are looked at, however many better hits other books have."""
+    mine, other = begin(sessions, book="b1"), begin(sessions, book="b2")
+    answered(sessions, mine, "And what of the long voyage of that whale?", "It went on for years.")
+    for _ in range(5):
+        answered(sessions, other, "Whale whale?", "Whale.")
+    assert [hit.session.id for hit in sessions.search("whale", limit=3)] == [other.id] * 3
+    assert [hit.session.id for hit in sessions.search("whale", limit=3, book_digest="b1")] == [mine.id]
+    assert sessions.search("whale", book_digest="b3") == []
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(st.characters(), max_size=30)

@@ -17,7 +17,7 @@ from filelock import FileLock
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from cagchat.errors import StorageError
 from cagchat.hardware.detect import Hardware
@@ -28,11 +28,12 @@ from cagchat.sessions.session import Session
 from cagchat.states.manifest import StateFile
 from cagchat.states.store import StateFolder, States
 from cagchat.tui.book_table import BookTable, Filter
+from cagchat.tui.cells import cut
 from cagchat.tui.found import Fact, look_around
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.open_file import OpenFile, completions
 from cagchat.tui.shelf import read_shelf
-from cagchat.tui.shelf_columns import cut, fitting, matching
+from cagchat.tui.shelf_columns import fitting, matching
 from tests.reading_cases import SETTINGS, chapters, library_of, locations, opening, write_book
 from tests.tui.pilot import shows, text_of, wait_until
 
@@ -204,7 +205,7 @@ def test_every_word_of_a_filter_must_match(tmp_path: Path, query: str, found: in
 @pytest.mark.parametrize("text", ["", "short", "exactly10!", "longer than ten", "本を読む人の本を読む", "a本本本"])
 def test_a_cut_text_fits(text: str) -> None:
     """A text is cut by cells, not characters, and left alone when it fits."""
-    assert cell_len(cut(text, 10)) <= 10
+    assert all(cell_len(cut(text, cells)) <= max(0, cells) for cells in range(-1, 11))
     assert cut(text, 30) == text
 
 
@@ -328,7 +329,11 @@ def test_only_one_thing_is_done_at_a_time(tmp_path: Path) -> None:
 
 
 def test_delete_asks_first(tmp_path: Path) -> None:
-    """Nothing is deleted when the question is answered with Esc, n or Enter; the book's file stays in any case."""
+    """Nothing is deleted when the question is answered with Esc, n or Enter; the book's file stays in any case.
+
+    What was set aside of the book is spoken of and goes too.
+    """
+    read_book(tmp_path, "Aldermouth").set_aside("why")
     folder = read_book(tmp_path, "Aldermouth")
 
     async def steps(pilot: Pilot[None], host: Host) -> None:
@@ -336,6 +341,7 @@ def test_delete_asks_first(tmp_path: Path) -> None:
             await listed(pilot, "Aldermouth")
             await pilot.press("d")
             await wait_until(pilot, shows(pilot, "Delete the state of Aldermouth"))
+            assert " and what was set aside of it (1, 11 kB)? " in str(host.screen.query_one(Static).content)
             await pilot.press(answer)
             await wait_until(pilot, lambda: host.screen is host.library)
             assert folder.exists()
@@ -347,6 +353,7 @@ def test_delete_asks_first(tmp_path: Path) -> None:
 
     drive(screen(tmp_path), steps)
     assert not folder.path.exists()
+    assert States(locations(tmp_path).states).aside() == []
     assert (tmp_path / "Aldermouth.md").exists()
 
 
@@ -578,6 +585,55 @@ def test_a_file_can_be_chosen_from_the_list(tmp_path: Path) -> None:
         await wait_until(pilot, shows(pilot, "novels/harbour.txt"))
         await pilot.press("down", "enter")
         await wait_until(pilot, lambda: host.chosen == [tmp_path / "novels" / "harbour.txt"])
+
+    drive(screen(tmp_path), steps)
+
+
+def test_tab_waits_for_the_names_of_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Tab that comes before the folder was read completes what is typed by then, not by the names of before."""
+    for name in ("alpha.txt", "beta.txt"):
+        (tmp_path / name).write_text("x")
+    gate = threading.Event()
+
+    def slowly(text: str, folder: Path) -> list[str]:
+        if text:
+            gate.wait(20)
+        return completions(text, folder)
+
+    monkeypatch.setattr("cagchat.tui.open_file.completions", slowly)
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "→ Name one"))
+        await pilot.press("o")
+        await wait_until(pilot, shows(pilot, "alpha.txt"))
+        line = host.screen.query_one(Input)
+        await pilot.press("b", "tab")
+        await pilot.pause()
+        assert line.value == "b"
+        gate.set()
+        await wait_until(pilot, lambda: line.value == "beta.txt")
+
+    drive(screen(tmp_path), steps)
+
+
+def test_a_choice_from_a_list_that_has_changed_is_dropped(tmp_path: Path) -> None:
+    """A choice that arrives when the list is another one opens nothing, and the dialogue goes on."""
+    for name in ("alpha.txt", "beta.txt"):
+        (tmp_path / name).write_text("x")
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await wait_until(pilot, shows(pilot, "→ Name one"))
+        await pilot.press("o")
+        await wait_until(pilot, shows(pilot, "beta.txt"))
+        names = host.screen.query_one(OptionList)
+        late = [OptionList.OptionSelected(names, names.get_option_at_index(at), at) for at in (0, 1)]
+        await pilot.press("b")
+        await wait_until(pilot, lambda: names.option_count == 1)
+        for choice in late:
+            names.post_message(choice)
+        await pilot.pause()
+        assert isinstance(host.screen, OpenFile)
+        assert host.chosen == []
 
     drive(screen(tmp_path), steps)
 

@@ -222,6 +222,20 @@ def test_folding_keeps_offsets(text: str) -> None:
     assert len(text.translate(Folding())) == len(text)
 
 
+@pytest.mark.parametrize("near", range(24))
+@pytest.mark.parametrize("query", ["senn water", "n"])
+def test_a_hit_is_found_from_every_place(query: str, near: int) -> None:
+    """Wherever the reader is, inside a hit too, the same places are found."""
+    folded = "They came to Senn\nWater.\n".translate(Folding())
+    assert find(folded, query, near) == find(folded, query, 0)
+
+
+def test_hits_do_not_overlap() -> None:
+    """Of hits that overlap, because the reader is inside one, the one after the reader's place is kept."""
+    hits = find("aaaa", "aa", 1)
+    assert list(zip(hits.starts, hits.ends, strict=True)) == [(1, 3)]
+
+
 def test_too_many_hits_are_bounded() -> None:
     """The hits after the reader's place are kept first, in order, and it is said that there are more."""
     hits = find("ab" * (MAX_HITS + 10), "a", 2 * 15)
@@ -270,6 +284,15 @@ def test_the_place_fits_its_line(width: int) -> None:
     line = place_line("PART ONE, CHAPTER 12", "CHAPTER 12", "34.6 %", width)
     assert len(line) <= width
     assert line.startswith("PART") == (width >= 29)
+    assert ("34.6 %" in line) == (width >= 6)
+
+
+@pytest.mark.parametrize("width", range(60))
+def test_a_place_in_wide_characters_fits_too(width: int) -> None:
+    """Titles whose characters take two cells give up room for the percentage as others do."""
+    line = place_line("第一部第一章" * 3, "第一章" * 3, "34.6 %", width)
+    assert cell_len(line) <= width
+    assert line.startswith("第一部") == (width >= 45)
     assert ("34.6 %" in line) == (width >= 6)
 
 
@@ -373,6 +396,25 @@ def test_contents_jump(book: Document) -> None:
         await wait_until(pilot, lambda: host.pane.position == book.sections[number].start)
 
     drive(book, steps, position=book.sections[number].start)
+
+
+@pytest.mark.parametrize("listing", ["t", "B"])
+def test_a_second_enter_in_a_list_does_nothing(listing: str) -> None:
+    """Enter pressed twice, before the first one has closed the list, goes to the place once."""
+    marks = tuple(section.start for section in BOOK.sections[:9])
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await pilot.press(listing)
+        host.pane.query_one(OptionList).highlighted = 7
+        for _ in range(2):
+            host.post_message(events.Key("enter", None))
+        await wait_until(pilot, lambda: host.pane.position == BOOK.sections[7].start)
+        await pilot.pause()
+        await pilot.press("backspace")
+        await wait_until(pilot, lambda: host.pane.position == 0)
+        assert host.book.has_focus
+
+    drive(BOOK, steps, bookmarks=marks)
 
 
 @pytest.mark.parametrize("key", ["t", "escape"])

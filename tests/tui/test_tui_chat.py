@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,27 @@ from textual.widgets import Collapsible, Input, OptionList
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
 from cagchat.sessions import seals
-from cagchat.sessions.session import Turn
-from cagchat.tui.chat_list import ChatList
+from cagchat.sessions.session import Hit, Turn
+from cagchat.tui.chat_list import MOST_ROWS, ChatList
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.transcript import FIRST_MOUNTED
 from cagchat.tui.turn_view import TurnView
 from tests.reading_cases import Watched
-from tests.tui.pilot import ANSWERS, NARROW, Desktop, Gate, ask, chat_of, idle, run, shows, text_of, wait_until
+from tests.tui.pilot import (
+    ANSWERS,
+    DEADLINE_S,
+    NARROW,
+    Desktop,
+    Gate,
+    ask,
+    chat_of,
+    idle,
+    run,
+    shows,
+    text_of,
+    wait_until,
+)
 
 LANTERNS = "How many lanterns were there?"
 ANSWER = ANSWERS["lanterns"]
@@ -354,7 +369,7 @@ def test_chats_are_searched_and_continued(tmp_path: Path) -> None:
         await pilot.press("ctrl+n")
         await ask(pilot, "Who is Perrin?")
         listed = chat.chats.query_one(OptionList)
-        assert listed.option_count == 3
+        await wait_until(pilot, lambda: listed.option_count == 3, "two chats")
         await pilot.press("ctrl+t")
         chat.chats.query_one(Input).focus()
         await pilot.press(*"forty")
@@ -362,6 +377,110 @@ def test_chats_are_searched_and_continued(tmp_path: Path) -> None:
         await pilot.press("enter", "enter")
         await wait_until(pilot, lambda: [t.question for t in chat.transcript.turns] == [LANTERNS], "the chat")
         assert chat.focused is chat.prompt
+
+    run(Desktop(tmp_path), drive, size=(140, 30))
+
+
+def test_the_screen_goes_on_while_chats_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed stands there at once; after a search only the latest words are looked for, then Enter is taken."""
+    desktop = Desktop(tmp_path)
+    gate, searched, search = threading.Event(), list[str](), desktop.sessions.search
+
+    def slowly(query: str, *details: Any, **named: Any) -> list[Hit]:
+        searched.append(query)
+        gate.wait(DEADLINE_S)
+        return search(query, *details, **named)
+
+    monkeypatch.setattr(desktop.sessions, "search", slowly)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        await pilot.press("ctrl+n")
+        await ask(pilot, "Who is Perrin?")
+        listed, line = chat.chats.query_one(OptionList), chat.chats.query_one(Input)
+        await wait_until(pilot, lambda: listed.option_count == 3, "two chats")
+        line.focus()
+        await pilot.press("f")
+        await wait_until(pilot, lambda: searched == ["f"], "a search")
+        await pilot.press(*"orty", "enter")
+        assert line.value == "forty"
+        assert line.has_focus
+        gate.set()
+        await wait_until(pilot, lambda: listed.has_focus, "the list")
+        assert searched == ["f", "forty"]
+        found = chat.chats.highlighted
+        assert found is not None
+        assert found.title == LANTERNS
+
+    run(desktop, drive, size=(140, 30))
+
+
+def test_only_the_latest_of_many_chats_are_listed(tmp_path: Path) -> None:
+    """Of more chats than anybody looks through the latest are listed, and the search finds the others."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        digest = chat.book.manifest.book.digest
+        for number in range(MOST_ROWS):
+            desktop.sessions.create(
+                book_digest=digest, book_title="b", book_path="p", model="m", title=f"chat {number}"
+            )
+        chat.chats.refill()
+        listed = chat.chats.query_one(OptionList)
+        await wait_until(pilot, lambda: listed.option_count == MOST_ROWS + 2, "the latest")
+        assert listed.get_option_at_index(MOST_ROWS + 1).disabled
+        chat.chats.query_one(Input).value = "forty"
+        await wait_until(pilot, lambda: listed.option_count == 2, "one chat found")
+
+    run(desktop, drive, size=(140, 30))
+
+
+@pytest.mark.parametrize("key", ["f9", "f8"])
+def test_the_screen_goes_on_while_another_process_writes_chats(tmp_path: Path, key: str) -> None:
+    """Renaming and deleting wait for the record beside the screen, which takes keys and shows the change later."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        listed = chat.chats.query_one(OptionList)
+        await wait_until(pilot, lambda: listed.option_count == 2, "the chat")
+        with closing(sqlite3.connect(desktop.locations.sessions_db, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await pilot.press(key)
+            await wait_until(pilot, lambda: pilot.app.screen is not chat, "a dialog")
+            await pilot.press(*("end", "x", "enter") if key == "f9" else "y")
+            await wait_until(pilot, lambda: pilot.app.screen is chat, "the chat")
+            await pilot.press(*"And?")
+            assert chat.prompt.text == "And?"
+            assert other.execute("SELECT title FROM sessions").fetchall() == [(LANTERNS,)]
+            other.execute("ROLLBACK")
+        if key == "f9":
+            await wait_until(pilot, lambda: desktop.sessions.list()[0].title == f"{LANTERNS}x", "the new title")
+        else:
+            await wait_until(pilot, lambda: listed.option_count == 1, "no chat")
+        assert not chat.query(ErrorCard)
+
+    run(desktop, drive, size=(140, 30))
+
+
+def test_the_bar_stays_on_its_chat(tmp_path: Path) -> None:
+    """When another chat moves to the top of the list, the bar is on the one it was on."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        for question in ("Who is Perrin?", "And the ferry?"):
+            await pilot.press("ctrl+n")
+            await ask(pilot, question)
+        listed = chat.chats.query_one(OptionList)
+        await wait_until(pilot, lambda: listed.option_count == 4, "three chats")
+        listed.highlighted = 2
+        under_bar = chat.chats.highlighted
+        await pilot.press("ctrl+n")
+        await ask(pilot, "Is there a harbour?")
+        await wait_until(pilot, lambda: listed.option_count == 5, "four chats")
+        assert listed.highlighted == 3
+        assert chat.chats.highlighted == under_bar
 
     run(Desktop(tmp_path), drive, size=(140, 30))
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from cagchat.sessions.session import Session
 from cagchat.sessions.store import Sessions
 from cagchat.tui.chat_list import Row, label
-from cagchat.tui.chat_search import plain, repeats
+from cagchat.tui.chat_search import HITS, find_chats, plain, repeats
 
 WIDTH = 25
 LONG = "What was the number of the clause that let them pass without toll?"
@@ -48,6 +48,20 @@ def test_what_the_title_says_is_not_said_twice(tmp_path: Path) -> None:
     cut = label(Row(session(tmp_path, LONG), LONG, by_title=True), WIDTH, False).plain
     assert cut.split("\n")[0].endswith("…")
     assert " ".join(cut.replace("\n", " ").split()).endswith("without toll?")
+
+
+def test_a_chat_is_found_beside_many_hits_in_other_books(tmp_path: Path) -> None:
+    """The search of a book's chats finds a word in them when chats about other books hold it hundreds of times."""
+    store = Sessions(tmp_path / "sessions.db")
+    try:
+        mine = store.create(book_digest="mine", book_title="t", book_path="p", model="m", title="x")
+        other = store.create(book_digest="other", book_title="t", book_path="p", model="m")
+        store.begin_turn(mine.id, "And what of the long voyage of that whale?")
+        for _ in range(HITS + 1):
+            store.begin_turn(other.id, "Whale whale?")
+        assert [row.session.id for row in find_chats(store, "mine", "whale")] == [mine.id]
+    finally:
+        store.close()
 
 
 def test_a_passage_has_no_markup() -> None:

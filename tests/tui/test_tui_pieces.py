@@ -27,6 +27,7 @@ ANSWERS = {
     "one code block": ["```python\n", *(f"lamp({n})  # went out\n" for n in range(300)), "```\n"],
     "one table": ["| who | what |\n|---|---|\n", *(f"| ferry {n} | left |\n" for n in range(100))],
 }
+LAST_WORDS = ("[Answer]: Ten", "[11]: ch. 3 'the party'")
 every_answer = pytest.mark.parametrize("fragments", [pytest.param(v, id=k) for k, v in ANSWERS.items()])
 
 
@@ -69,12 +70,6 @@ def test_a_divided_block_is_opened_anew() -> None:
     assert all(piece.startswith("```python\n") and piece.endswith("```\n") for piece in code)
     table = pieces("".join(ANSWERS["one table"]), STREAMED)
     assert all(piece.startswith("| who | what |\n|---|---|\n| ferry") for piece in table)
-
-
-def test_reference_links_stay_together() -> None:
-    """A settled text whose links are defined below stays whole, because they are used above."""
-    text = (WORDS * 100 + "\n\n") * 10 + "[quay]: https://example.org\n"
-    assert pieces(text, SETTLED) == [text]
 
 
 @every_answer
@@ -121,14 +116,15 @@ def test_an_answer_ends_as_it_is_recorded(fragments: list[str]) -> None:
 
 
 def test_every_word_is_drawn() -> None:
-    """Whatever a model writes is on the screen: words, tables, code, HTML, and where a link leads."""
+    """Whatever a model writes is on the screen: words, tables, code, HTML, and where a link leads or would lead."""
     text = "# One\n\ntwo <b>three</b>\n\n<div>four</div>\n\n    five\n\n[six](seven)\n\n| eight |\n|---|\n| nine |\n"
+    text += "\n[Answer]: Ten\n\n[11]: ch. 3 'the party'\n"
 
     async def steps(pilot: Pilot[None], transcript: Transcript) -> None:
         await transcript.show([Shown(1, "What happened?", text)])
         await pilot.pause()
         drawn = "\n".join(row.text for row in transcript.query_one(AnswerText).rows)
-        for word in ("One", "<b>three</b>", "<div>four</div>", "five", "six", "seven", "eight", "nine"):
+        for word in ("One", "<b>three</b>", "<div>four</div>", "five", "six", "seven", "eight", "nine", *LAST_WORDS):
             assert word in drawn
 
     drive(steps)

@@ -16,13 +16,14 @@ from cagchat.documents.password import PasswordNeeded
 from cagchat.documents.source import Source
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
-from cagchat.events import Planned, PrepareEvent
+from cagchat.events import Notice, Planned, PrepareEvent
 from cagchat.library import Library, Options
 from cagchat.tui.book_table import BookTable
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.library_screen import BookChosen, LibraryScreen
+from cagchat.tui.messages import Happened
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.preparing_screen import PreparingScreen, about, plan
 from cagchat.tui.speed_chart import SpeedChart
@@ -70,6 +71,31 @@ def test_the_plan_and_the_progress_are_shown(tmp_path: Path, size: tuple[int, in
         await chat_of(pilot)
 
     run(desktop, drive, size=size)
+
+
+def test_control_characters_of_a_files_name_are_not_shown(tmp_path: Path) -> None:
+    """A name that holds an escape sequence cannot reach the terminal: not before the book is parsed nor later."""
+    gate = Gate()
+    gate.hold(6)
+    desktop = Desktop(tmp_path, FakeBackend(FakeScript(batch_s=1.0), sleep=gate), name="a\x1b[31mred\x07.txt")
+    seen: list[str] = []
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, gate.waiting.is_set, "the reading")
+        screen = pilot.app.screen
+        assert isinstance(screen, PreparingScreen)
+        assert screen._job is not None
+        assert "a [31mred .txt" in text_of(pilot)
+        screen.post_message(Happened(screen._job, Notice("left out: a\x1b[31m.txt")))
+        await wait_until(pilot, shows(pilot, "left out: a"), "a note")
+        seen.append(text_of(pilot))
+        gate.release()
+        await chat_of(pilot)
+        await wait_until(pilot, shows(pilot, "A [31mred"), "the title")
+        seen.append(text_of(pilot))
+
+    run(desktop, drive)
+    assert all(character.isprintable() or character == "\n" for text in seen for character in text)
 
 
 def test_the_title_shows_the_percentage_and_the_bell_rings_at_the_end(tmp_path: Path) -> None:

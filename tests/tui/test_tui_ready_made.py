@@ -76,6 +76,24 @@ def test_a_letter_with_alt_is_not_written(tmp_path: Path) -> None:
     run(desktop(tmp_path), drive)
 
 
+def test_a_choice_from_a_list_that_has_changed_is_dropped(tmp_path: Path) -> None:
+    """A choice that arrives when the list was filtered meanwhile takes no other chapter."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        listed = await picking(pilot, "alt+s")
+        last = listed.option_count - 1
+        late = [OptionList.OptionSelected(listed, listed.get_option_at_index(at), at) for at in (0, last)]
+        pilot.app.screen.query_one(Input).value = "CHAPTER 3"
+        await wait_until(pilot, lambda: len(rows(listed)) == 1, "one chapter")
+        for choice in late:
+            listed.post_message(choice)
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, PickChapter)
+
+    run(desktop(tmp_path), drive)
+
+
 @pytest.mark.parametrize("typed", ["3", "ter 3", "CHAPTER III", "three"])
 def test_chapters_are_filtered_as_one_types(tmp_path: Path, typed: str) -> None:
     """A part of the title finds a chapter, and so does its number in other words."""

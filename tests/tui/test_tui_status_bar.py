@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from rich.cells import cell_len
 
 from cagchat.hardware.meter import Load
 from cagchat.proof import Proof
 from cagchat.tui.load import bar, memory_text, percent_text
 from cagchat.tui.shown import brief
-from cagchat.tui.status_bar import GAP, Figures, fields, line, short
+from cagchat.tui.status_bar import GAP, Field, Figures, fields, line, short
 from cagchat.tui.title_bar import between
 
 FIGURES = Figures(
@@ -104,3 +105,14 @@ def test_the_title_keeps_its_left_side() -> None:
     assert between("War", "model", 12) == "War    model"
     assert between("War", "model", 9) == "War"
     assert between("War and Peace", "model", 8) == "War and…"
+
+
+@pytest.mark.parametrize("width", range(40))
+def test_wide_characters_are_counted_as_they_are_shown(width: int) -> None:
+    """What takes two cells has the room of two: neither line is longer than it may be, and both ends are seen."""
+    shown = between("紅樓夢 · 曹雪芹", "model", width)
+    assert cell_len(shown) <= width
+    assert shown.endswith("model") == (width >= 22)
+    proof = line([Field("● 準備完了", 0), Field("book 12k", 5), Field("✔ 本を再利用", 0)], width)
+    assert cell_len(proof) <= width
+    assert proof.endswith("再利用") == (width >= 25)
