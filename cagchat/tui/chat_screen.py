@@ -107,6 +107,7 @@ and the border of the prompt shows it.
         self.book = book
         self.session = session
         self.editing: int | None = None
+        self._draft = ""  # what was being written before a question was edited
         self._desk = desk
         self._sessions = sessions
         self._remembered = remembered
@@ -264,6 +265,7 @@ and the border of the prompt shows it.
         if number is not None:
             await self.transcript.cut(number)
             if self._job is not job:  # the chat was left meanwhile
+                self.prompt.put_aside(question)
                 return
         turns = self.transcript.turns
         live = await self.transcript.begin(Shown(number or (turns[-1].number + 1 if turns else 1), clean(question)))
@@ -326,11 +328,18 @@ and the border of the prompt shows it.
             self.transcript.settle(shown)
             await self._live.finish(shown, card)
             return
-        if not self.prompt.text:  # it never got into the record
-            self.prompt.write(self._question)
+        self._keep_question()  # it never got into the record
         await self._show_session()
         if card is not None and self._job is job:
             await self.transcript.add(card)
+
+    def _keep_question(self) -> None:
+        """Write the question that was not asked back into the prompt, or where something else stands there, aside."""
+        if not self.prompt.text:
+            self.prompt.write(self._question)
+        else:
+            self.prompt.put_aside(self._question)
+            self.notify("The question was not asked; Up in the prompt recalls it.", markup=False)
 
     def _recorded_session(self) -> Session | None:
         """Return the chat that is open as it is recorded: its title and the number of its questions change."""
@@ -386,14 +395,19 @@ and the border of the prompt shows it.
         self._edit_question(chosen)
 
     def _edit_question(self, chosen: Shown) -> None:
+        if self.editing is None:
+            self._draft = self.prompt.unsent
         self.editing = chosen.number
         self.prompt.border_title = f"instead of question {chosen.number} (Esc: a new one)"
-        self.prompt.write(chosen.question)
+        self.prompt.fill(chosen.question)
         self.prompt.focus()
 
     def _edit_none(self) -> None:
-        self.editing = None
+        """Edit no question any more, and go on with what was being written before."""
+        self.editing, draft, self._draft = None, self._draft, ""
         self.prompt.border_title = None
+        if draft.strip():
+            self.prompt.fill(draft)
 
     def action_copy_answer(self) -> None:
         """Copy the answer that has the focus, or the last one, as the model wrote it."""
@@ -573,7 +587,7 @@ and the border of the prompt shows it.
 
     def on_text_area_changed(self) -> None:
         """Note what is being written: who leaves finds it in the prompt the next time."""
-        self._note_place(draft=self.prompt.text[:MAX_DRAFT])
+        self._note_place(draft=(self._draft or self.prompt.text)[:MAX_DRAFT])
 
     def _note_place(self, **changes: Any) -> None:
         self._remembered.remember(self._digest, replace(self._remembered.place(self._digest), **changes))

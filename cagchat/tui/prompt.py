@@ -70,6 +70,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         super().__init__(placeholder=ASK, highlight_cursor_line=False, id="prompt")
         self.border_subtitle = below(None, 0)
         self._history: list[str] = []
+        self._aside: list[str] = []  # of these, what was never sent: it can be recalled in every chat
         self._at = 0
         self._draft = ""
 
@@ -83,7 +84,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
 
     def remember(self, questions: Sequence[str]) -> None:
         """Take the questions that can be recalled, the last one last."""
-        self._history = list(questions)
+        self._history = [*questions, *(text for text in self._aside if text not in questions)]
         self._at = len(self._history)
 
     def write(self, text: str) -> None:
@@ -91,12 +92,34 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         self.text = text
         self.move_cursor(self.document.end)
 
+    @property
+    def unsent(self) -> str:
+        """What is being written; what an earlier question stands in place of while one is recalled."""
+        recalled = self._at < len(self._history) and self.text == self._history[self._at]
+        return self._draft if recalled else self.text
+
     def fill(self, text: str) -> None:
         """Replace the text as `write` does; what was being written is recalled as an earlier question is."""
-        if self.text.strip() and self.text != text:
-            self._history.append(self.text)
+        unsent = self.unsent
+        self._forget_aside(text)
+        if unsent != text and unsent not in self._history:
+            self.put_aside(unsent)
         self._at = len(self._history)
         self.write(text)
+
+    def put_aside(self, text: str) -> None:
+        """Let a text that was not sent be recalled as an earlier question is."""
+        if not text.strip() or text in self._aside:
+            return
+        self._aside.append(text)
+        if text not in self._history:
+            self._at += self._at == len(self._history)
+            self._history.append(text)
+
+    def _forget_aside(self, text: str) -> None:
+        if text in self._aside:
+            self._aside.remove(text)
+            self._history.remove(text)
 
     async def _on_key(self, event: events.Key) -> None:
         """Leave Enter to its binding: one with priority would overtake letters that are still on their way here.
@@ -113,6 +136,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
 
     def sent(self) -> None:
         """Empty the prompt after its question was taken."""
+        self._forget_aside(self.text)
         self._history.append(self.text.strip())
         self._at = len(self._history)
         self._draft = ""

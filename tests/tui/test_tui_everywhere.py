@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from rich.color import ColorType
 from textual.binding import Binding
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Button, Footer, HelpPanel, Markdown
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
+from cagchat.tui.book_table import BookTable
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Fact
@@ -22,6 +24,8 @@ from cagchat.tui.library_screen import LibraryScreen
 from cagchat.tui.limit_dialogs import AskLimit, GoOn
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.palette import can, in_sight
+from cagchat.tui.status_bar import StatusBar
+from cagchat.tui.title_bar import TitleBar
 from tests.tui.pilot import ANSWERS, Desktop, FixedMeter, Gate, ask, chat_of, run, shows, text_of, wait_until
 
 SIZES = [(60, 20), (80, 24), (120, 40), (200, 60)]
@@ -128,7 +132,7 @@ async def library(pilot: Pilot[None]) -> None:
     await ask(pilot, LONG)
     await pilot.press("ctrl+o")
     await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
-    await wait_until(pilot, shows(pilot, "Lanterns"), "its books")
+    await wait_until(pilot, lambda: pilot.app.screen.query_one(BookTable).row_count == 1, "its books")
 
 
 async def opening(pilot: Pilot[None]) -> None:
@@ -165,12 +169,16 @@ every_scene = pytest.mark.parametrize("scene", [pytest.param(scene, id=scene.__n
 
 
 def nothing_past_the_edge(pilot: Pilot[None], size: tuple[int, int]) -> None:
-    """Check that every row fits the terminal, and that what is in sight lies inside of what it stands in."""
+    """Check that what is in sight lies inside of what it stands in, and that rows of ours are written to fit."""
     screen = pilot.app.screen
     for strip in screen._compositor.render_strips():
-        assert strip.cell_length <= size[0]
+        assert "\x1b" not in strip.text
     for widget in screen.walk_children(Widget):
         parent = widget.parent
+        if isinstance(widget, (TitleBar, StatusBar)) and widget.region:  # Textual would cut a row that is too long
+            row = widget.render()
+            assert isinstance(row, Content)
+            assert row.cell_length <= widget.content_size.width <= size[0], f"{widget}: {row.plain}"
         if not widget.region or not isinstance(parent, Widget) or isinstance(parent, Footer):
             continue  # a footer is scrolled sideways, and the palette stands at its end
         assert widget.region.right <= parent.region.right, f"{widget} past {parent}"
@@ -182,7 +190,7 @@ def nothing_past_the_edge(pilot: Pilot[None], size: tuple[int, int]) -> None:
 @every_scene
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_nothing_is_drawn_past_the_edge(tmp_path: Path, scene: Scene, size: tuple[int, int]) -> None:
-    """On every screen at every size each widget lies inside of what it stands in, and no row is wider than it is."""
+    """On every screen at every size each widget lies inside of what it stands in, and no row is written too long."""
 
     async def drive(pilot: Pilot[None]) -> None:
         await scene(pilot)
@@ -190,6 +198,20 @@ def test_nothing_is_drawn_past_the_edge(tmp_path: Path, scene: Scene, size: tupl
         nothing_past_the_edge(pilot, size)
 
     run(Desktop(tmp_path), drive, size=size, open_meter=FixedMeter)
+
+
+@pytest.mark.parametrize("name", ["港の灯火" * 12, "a\x1b[31mred\x07"], ids=["wide", "escape"])
+@pytest.mark.parametrize("scene", [answered, chats, book, library], ids=lambda scene: scene.__name__)
+def test_any_title_is_drawn_inside_of_the_edge(tmp_path: Path, scene: Scene, name: str) -> None:
+    """A title in characters of two cells is cut where it ends, and one with control characters moves no cursor."""
+    size = SIZES[0]
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await scene(pilot)
+        await pilot.pause()
+        nothing_past_the_edge(pilot, size)
+
+    run(Desktop(tmp_path, name=f"{name}.txt"), drive, size=size, open_meter=FixedMeter)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

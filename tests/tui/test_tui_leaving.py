@@ -11,7 +11,6 @@ from textual.pilot import Pilot
 from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import Blob, Engine, EngineSettings, Transfer
-from cagchat.tui.desk import LEAVE_S
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.preparing_screen import PreparingScreen
 from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, wait_until
@@ -23,11 +22,6 @@ async def left(pilot: Pilot[None]) -> None:
     """Press the key to leave and wait for the end of the screen."""
     await pilot.press("ctrl+q")
     await wait_until(pilot, lambda: not pilot.app.is_running, "the end")
-
-
-def test_leaving_waits_less_than_a_second_for_the_desk() -> None:
-    """What leaving waits for at most, whatever the engine does, leaves room in a second for the rest."""
-    assert LEAVE_S < 0.8
 
 
 @pytest.mark.parametrize(("key", "dialog"), [("f9", AskText), ("f8", Confirm)])
