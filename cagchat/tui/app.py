@@ -26,6 +26,7 @@ from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Look, look_around
 from cagchat.tui.gauge import Gauge, Measured, OpenMeter
+from cagchat.tui.help_screen import HelpScreen, help_for
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.limit_dialogs import AskLimit, GoOn
@@ -63,6 +64,7 @@ WITH_KEYS = (
     Confirm,
     AskLimit,
     GoOn,
+    HelpScreen,
 )
 
 ChooseSession = Callable[["OpenBook"], "Session | None"]
@@ -288,10 +290,15 @@ class CagchatApp(App[None]):
 
     def action_help(self) -> None:
         """Show or hide the help for what has the focus."""
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        screen = self.screen
+        if isinstance(screen, HelpScreen):
+            screen.dismiss()
+            return
+        keys = [
+            (self.get_key_display(offer.binding), offer.binding.tooltip or offer.binding.description)
+            for offer in offers(screen, self._keymap)
+        ]
+        self.push_screen(HelpScreen(help_for(screen.focused or screen), keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action that the screen has now, with its key, and what Textual offers."""

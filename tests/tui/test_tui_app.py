@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from textual.binding import Binding
 from textual.pilot import Pilot
-from textual.widgets import HelpPanel
 
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder
@@ -68,9 +67,24 @@ def test_f1_explains_what_has_the_focus(tmp_path: Path, size: tuple[int, int]) -
         await pilot.press("f1")
         await wait_until(pilot, shows(pilot, "The question"), "help")
         await pilot.press("f1")
-        await wait_until(pilot, lambda: not chat.query(HelpPanel), "no help")
+        await wait_until(pilot, lambda: pilot.app.screen is chat, "no help")
+        assert chat.focused is chat.prompt
 
     run(Desktop(tmp_path), drive, size=size)
+
+
+def test_the_help_is_read_to_its_end_by_keys(tmp_path: Path) -> None:
+    """On a small terminal the help is scrolled: the keys of the chat come first, those of the app are reached."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await pilot.press("f1")
+        await wait_until(pilot, shows(pilot, "The question"), "help")
+        assert "Quit" not in text_of(pilot)
+        await pilot.press("end")
+        await wait_until(pilot, shows(pilot, "^q"), "the last keys")
+
+    run(Desktop(tmp_path), drive, size=NARROW)
 
 
 def test_a_theme_is_remembered(tmp_path: Path) -> None:
