@@ -38,22 +38,19 @@ def book_source(app: App, names: Sequence[str]) -> Source:
     When a book that was read is no longer where it was (its file is gone, it came through stdin), the text in its state
     stands in for it: it is the same text, so it is the same book.
     """
-    from dataclasses import replace
-
     from cagchat import documents
     from cagchat.documents.gathering import expanded
     from cagchat.documents.source import STDIN
+    from cagchat.recorded import Recorded
 
     if len(names) > 1 or names[0] == STDIN or expanded(names[0]).exists():
         return documents.gather(names)
     try:
         folder = states_of(app).find(names[0])
-        recorded = folder.manifest().book
+        recorded = Recorded(folder, folder.manifest())
     except StateError:
         return documents.gather(names)  # says what is missing
-    if Path(recorded.path).exists():
-        return documents.gather([Path(recorded.path)])
-    return replace(documents.gather([folder.book_path]), name=recorded.path)
+    return recorded.source()
 
 
 def states_of(app: App) -> States:

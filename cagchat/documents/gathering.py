@@ -46,9 +46,9 @@ def gather(names: Sequence[str | Path], *, stdin: BinaryIO | None = None, max_by
             files.append(File(str(path), read(path, max_bytes=max_bytes)))
         if sum(len(file.content) for file in files) > max_bytes:
             raise too_large("All of this together", max_bytes)
-    places = [STDIN if name == STDIN else str(expanded(name).absolute()) for name in names]
+    places = tuple(STDIN if name == STDIN else str(expanded(name).absolute()) for name in names)
     title = _title(names, files) if len(files) > 1 else ""
-    return Source(os.pathsep.join(places), tuple(files), title, _notes(left_out))
+    return Source(places, tuple(files), title, _notes(left_out))
 
 
 def expanded(name: str | Path) -> Path:
@@ -57,6 +57,14 @@ def expanded(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # "~nobody": then it is a name
         return Path(name)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file or folder; a name that the system refuses is none: titles can be of any length."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def natural(name: str) -> tuple[int | str, ...]:

@@ -22,6 +22,7 @@ from cagchat.files import storage_error
 from cagchat.forgetting import digest_of, forget_titles, is_left
 from cagchat.locations import Locations
 from cagchat.proof import size
+from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.settings import Settings
 from cagchat.states.store import StateFolder, States
@@ -43,17 +44,17 @@ WITH_BOOKS = ("filter", "read", "verify", "delete")
 class BookChosen(Message):
     """A book is to be opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, book: Path | Recorded) -> None:
         super().__init__()
-        self.path = path
+        self.book = book
 
 
 class ReadingWanted(Message):
     """A book is to be read now, on from where its reading stopped or again, because its state is not ready."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, book: Path | Recorded) -> None:
         super().__init__()
-        self.path = path
+        self.book = book
 
 
 class LibraryScreen(Screen[None]):
@@ -255,14 +256,14 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         """Open the book."""
         event.stop()
         entry = self._under_bar()
-        if entry and (path := self._path_of(entry)):
-            self.post_message(BookChosen(path))
+        if entry and (book := self._recorded(entry)):
+            self.post_message(BookChosen(book))
 
-    def _path_of(self, entry: Entry) -> Path | None:
-        if entry.path is None:
+    def _recorded(self, entry: Entry) -> Recorded | None:
+        if entry.recorded is None:
             text = "Its state does not tell which file it was made from. Press o and choose the file again."
             self.notify(text, title=entry.title, severity="warning", markup=False)
-        return entry.path
+        return entry.recorded
 
     # -- filter ------------------------------------------------------------------------------------------------------
 
@@ -324,8 +325,8 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
             case "reading":
                 self._refuse(entry)
             case "partial" | "outdated":
-                if path := self._path_of(entry):
-                    self.post_message(ReadingWanted(path))
+                if book := self._recorded(entry):
+                    self.post_message(ReadingWanted(book))
 
     # -- verifying and deleting --------------------------------------------------------------------------------------
 

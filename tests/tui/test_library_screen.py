@@ -24,6 +24,7 @@ from cagchat.hardware.detect import Hardware
 from cagchat.hardware.gpu import Gpu, NoGpu
 from cagchat.hardware.memory import Ram
 from cagchat.plan.planner import Planner
+from cagchat.recorded import Recorded
 from cagchat.sessions.session import Session
 from cagchat.states.manifest import StateFile
 from cagchat.states.store import StateFolder, States
@@ -46,6 +47,11 @@ BARE = Hardware((), NoGpu("The card has no driver.", "Install it."), Ram(64 << 3
 Drive = Callable[[Pilot[None], "Host"], Coroutine[Any, Any, None]]
 
 
+def file_of(book: Path | Recorded) -> Path:
+    """Return the file of a book that was chosen."""
+    return book if isinstance(book, Path) else Path(book.manifest.book.path)
+
+
 class Host(App[None]):
     """Shows a library and notes what it posts."""
 
@@ -59,10 +65,10 @@ class Host(App[None]):
         self.push_screen(self.library)
 
     def on_book_chosen(self, message: BookChosen) -> None:
-        self.chosen.append(message.path)
+        self.chosen.append(file_of(message.book))
 
     def on_reading_wanted(self, message: ReadingWanted) -> None:
-        self.to_read.append(message.path)
+        self.to_read.append(file_of(message.book))
 
     @property
     def said(self) -> list[str]:
