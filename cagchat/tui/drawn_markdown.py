@@ -72,7 +72,7 @@ class PlainTable(TableElement):
 
 
 class AnswerMarkdown(Markdown):
-    """Markdown in which HTML is text like any other, so that nothing of an answer is hidden."""
+    """Markdown in which HTML and definitions of links are text like any other: nothing of an answer is hidden."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -86,7 +86,7 @@ class AnswerMarkdown(Markdown):
     def __init__(self, text: str, *, dark: bool) -> None:
         # A link shows where it leads: the model wrote it.
         super().__init__("", code_theme="ansi_dark" if dark else "ansi_light", hyperlinks=False)
-        rules = MarkdownIt().enable(["strikethrough", "table"]).disable(["html_block", "html_inline"])
+        rules = MarkdownIt().enable(["strikethrough", "table"]).disable(["html_block", "html_inline", "reference"])
         self.markup = text
         self.parsed = rules.parse(text)
 

@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, OptionList
 
 from cagchat.sessions.naming import one_line
 from cagchat.tui.background import in_background
+from cagchat.tui.chosen import still_listed
 from cagchat.tui.type_or_choose import TypeOrChoose
 
 MAX_ENTRIES = 500  # of a folder, as many as anybody looks through
@@ -91,6 +92,8 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
         super().__init__()
         self._folder = folder
         self._names: list[str] = []
+        self._names_of: str | None = None  # the text that they complete
+        self._completing: str | None = None  # the text for which Tab was pressed before there were names
 
     def buttons(self) -> Iterator[Button]:
         """Yield the ways out."""
@@ -106,14 +109,18 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
     def list_fitting(self, typed: str) -> None:
         """Look, beside the app, for how the path can go on."""
         folder = self._folder
+        if self._completing != typed:
+            self._completing = None
         in_background(lambda: self.post_message(self.Listed(typed, completions(typed, folder))))
 
     def on_open_file_listed(self, event: Listed) -> None:
         """Show how the path can go on, unless it has changed since."""
         event.stop()
         if event.text == self.typed:
-            self._names = list(event.names)
+            self._names, self._names_of = list(event.names), event.text
             self.show_rows([Content(one_line(name)) for name in self._names])
+            if self._completing == event.text:
+                self.action_complete()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the path that is written, or none."""
@@ -127,9 +134,10 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
                 self.dismiss(None)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take the name that was chosen."""
+        """Take the name that was chosen, unless another list came in its place meanwhile."""
         event.stop()
-        self.take(self._names[event.option_index])
+        if still_listed(event):
+            self.take(self._names[event.option_index])
 
     def take(self, typed: str) -> None:
         """Open the file, or look into the folder."""
@@ -156,6 +164,7 @@ folder, **ctrl+o** opens the folder that is written, all its files as one book. 
         line.focus()
 
     def action_complete(self) -> None:
-        """Take the first name, or the one under the bar."""
-        if self._names:
+        """Take the first name, or the one under the bar; as soon as there are names for what is typed."""
+        self._completing = self.typed if self._names_of != self.typed else None
+        if self._completing is None and self._names:
             self._write(self._names[self.listed.highlighted or 0])

@@ -21,6 +21,7 @@ from cagchat.names import frequent_names
 from cagchat.questions import chapter_named
 from cagchat.states.store import fold
 from cagchat.tui.background import in_background
+from cagchat.tui.chosen import still_listed
 from cagchat.tui.places import full_titles
 from cagchat.tui.rows import one_row
 
@@ -127,9 +128,10 @@ class Pick(ModalScreen[str | None]):
             self.dismiss(None)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take the one that was chosen."""
+        """Take the one that was chosen, unless another list came in its place meanwhile."""
         event.stop()
-        self.dismiss(self._listed[event.option_index].word)
+        if still_listed(event):
+            self.dismiss(self._listed[event.option_index].word)
 
     def _take(self) -> None:
         if word := self.word():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 FENCE = re.compile(r" {0,3}(```+|~~~+)")
 ROW = re.compile(r" {0,3}\|")
 RULE = re.compile(r" {0,3}\|?[ :-]*-[ :|-]*$")
-REFERENCE = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,8 @@ SETTLED = Limits(1600, 8000, 40)  # what is drawn at once when all of it is know
 def pieces(text: str, limits: Limits) -> list[str]:
     """Return the text in pieces, each of them Markdown by itself; there is always one.
 
-    A code block or a table that has to be divided is closed, and opened anew in the next piece. A text with reference
-    links stays in one piece: they are defined in one place and used in another.
+    A code block or a table that has to be divided is closed, and opened anew in the next piece.
     """
-    if limits is SETTLED and REFERENCE.search(text):
-        return [text]
     found = list(_divided(text, limits))
     return found or [""]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 from textual import events
@@ -17,6 +18,7 @@ from textual.widgets import Input, OptionList, Static
 
 from cagchat.documents.document import Document, Section
 from cagchat.tui.book_text import MEASURE, BookText
+from cagchat.tui.chosen import still_listed
 from cagchat.tui.finding import Folding, Hits, find
 from cagchat.tui.places import clamped, full_titles, goal, place_line
 from cagchat.tui.rows import one_row
@@ -137,6 +139,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         self._folded: str | None = None
         self._asking: Asking = "find"
         self._listing: Listing | None = None
+        self._listed: Sequence[int] = ()  # the offset of each entry of the list
         self._query = ""
         self._anchor = 0
         self._jumps: list[int] = []
@@ -265,6 +268,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
 
     def _fill_list(self) -> None:
         self._list.clear_options()
+        self._listed = self._section_starts if self._listing == "contents" else self.bookmarks
         if self._listing == "contents":
             self._list.add_options([self._heading(section) for section in self.document.sections])
             self._list.highlighted = self._section_number(self.position)
@@ -295,10 +299,10 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
             self._say("")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Go to what was chosen."""
+        """Go to what was chosen, unless the list was left meanwhile: a second Enter comes after the first closed it."""
         event.stop()
-        places = self._section_starts if self._listing == "contents" else self.bookmarks
-        self.go_to(places[event.option_index])
+        if self._listing is not None and still_listed(event):
+            self.go_to(self._listed[event.option_index])
 
     def action_bookmark(self) -> None:
         """Set a bookmark on the first row or remove those there; in the list, remove the one under the bar."""
