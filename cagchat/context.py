@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cagchat.errors import BookTooLong
 from cagchat.prompt import Prefix
 
 LEAST_CHAT_TOKENS = 512  # with less room beside the book no conversation is possible
@@ -21,19 +20,6 @@ def context_for(n_tokens: int, chat_tokens: int, trained: int) -> int:
 def excess(n_tokens: int, chat_tokens: int, trained: int) -> int:
     """Return by how many tokens a prefix and the least chat exceed the model's context; 0 or less when they fit."""
     return n_tokens + min(LEAST_CHAT_TOKENS, chat_tokens) - trained if trained else 0
-
-
-def check_fits(title: str, n_tokens: int, chat_tokens: int, model: str, trained: int) -> None:
-    """Raise `BookTooLong`, saying by how much and what would hold it, when the model's context is too small."""
-    over = excess(n_tokens, chat_tokens, trained)
-    if over > 0:
-        room = min(LEAST_CHAT_TOKENS, chat_tokens)
-        raise BookTooLong(
-            f"{title} has {n_tokens:,} tokens; {model} holds {trained:,}, of which {room:,} are kept for the chat: "
-            f"{over:,} too many.",
-            f"Choose a model whose context is {n_tokens + room:,} or more (--model PATH), or read only the beginning "
-            "(--truncate).",
-        )
 
 
 def beginning(prefix: Prefix, chat_tokens: int, trained: int) -> Prefix:

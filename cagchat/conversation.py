@@ -1,8 +1,6 @@
 """A chat about an open book: turns are appended as tokens, and every answer comes with its proof.
 
-The context holds [book | turn | turn | ...], the book whole or up to a limit. A turn is what stands before its
-question, the question, what ends it, and the answer as it was sampled, token by token; nothing is ever rendered or
-tokenised a second time.
+What stands in the context is `chat_context`'s; here a question becomes a prompt, an answer, a proof and a record.
 """
 
 from __future__ import annotations
@@ -14,9 +12,10 @@ from array import array
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
+from cagchat.chat_context import LEAST_ANSWER_TOKENS, ChatContext
 from cagchat.engine.protocol import CHAT, Finish, Sampling
-from cagchat.errors import CagchatError, ContextFull, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
-from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice, Reread, Thinking
+from cagchat.errors import CagchatError, EngineCancelled, EngineDied, EngineError, Stopped, UsageError
+from cagchat.events import Answer, Answered, AskEvent, Notice, Reread, Thinking
 from cagchat.guiding import Begun, begin
 from cagchat.limits.ground import Ground
 from cagchat.limits.limit import Limit, check_forward, last_limit
@@ -26,9 +25,6 @@ from cagchat.sessions.session import Session, Status, Turn
 from cagchat.sessions.store import Sessions
 from cagchat.thinking import ThinkingSplitter
 from cagchat.wording import QUOTE_REQUEST, Asked, Extras, with_passages
-
-LEAST_ANSWER_TOKENS = 64  # with less room than this, the oldest turns make way first
-KEPT_SHARE = 0.5  # of the chat's room, after old turns left: so that this does not happen at every question
 
 EVIDENCE_SHARE = 0.5  # of the chat's room, for the passages of one question at most
 BEGINNING_SHARE = 0.75  # of an answer, for the quote that it is begun with
@@ -67,19 +63,6 @@ class Prompted:
         return own == (question, options.extras, options.thinking)
 
 
-@dataclass(slots=True)
-class Placed:
-    """A turn that is in the context: where it starts and the tokens it is made of, without what stands before it.
-
-    `prompt` is how it was asked, None for a turn that was read back.
-    """
-
-    number: int
-    start: int
-    body: array[int]
-    prompt: Prompted | None = None
-
-
 class Conversation:
     """One session about one open book. One owner calls it; `stop` may be called from anywhere."""
 
@@ -104,20 +87,24 @@ class Conversation:
         self._sessions = sessions
         self._timer = timer
         self._new_seed = new_seed
-        self._placed: list[Placed] = []
+        self._prompts: dict[int, Prompted] = {}  # turns that were asked here: how
         self._again: Prompted | None = None  # where the context ends, when that is to be answered anew
-        self._loaded = False
         self._died: EngineDied | None = None
         self._stopping = False
-        self._at: Ground | None = None
+        self._placed: ChatContext | None = None
         if limit is not None:
             self.limit_to(limit)
 
     @property
+    def _context(self) -> ChatContext:
+        if self._placed is None:
+            limit = last_limit(self.turns(), self.book.limit)
+            self._placed = ChatContext(self.book, Ground(self.book, limit, self._timer), self._still_wanted)
+        return self._placed
+
+    @property
     def _ground(self) -> Ground:
-        if self._at is None:
-            self._at = Ground(self.book, last_limit(self.turns(), self.book.limit), self._timer)
-        return self._at
+        return self._context.ground
 
     @property
     def limit(self) -> Limit | None:
@@ -132,7 +119,7 @@ class Conversation:
     @property
     def to_read(self) -> int:
         """How many of the book's tokens the next question has to evaluate for the chat's limit."""
-        return 0 if self._loaded else self._ground.to_read
+        return 0 if self._context.is_loaded else self._ground.to_read
 
     def limit_to(self, limit: Limit) -> None:
         """Let the same chat go on knowing more of the book: its turns are read back after the new limit.
@@ -141,8 +128,8 @@ class Conversation:
         """
         ground = Ground(self.book, limit, self._timer)
         check_forward(ground.limit, self.turns())
-        if self._at is None or ground.limit != self._at.limit:
-            self._at, self._loaded = ground, False
+        if self._placed is None or ground.limit != self._ground.limit:
+            self._placed = ChatContext(self.book, ground, self._still_wanted)
 
     def stop(self) -> None:
         """End the running answer; its text and its place in the context are kept."""
@@ -170,9 +157,10 @@ class Conversation:
         number = self._sessions.begin_turn(session.id, question, noted)
         draft = _Draft(number)
         try:
-            answered = yield from self._answer(draft, question, options)
+            status, proof = yield from self._answer(draft, question, options)
+            self._finish(draft, status, proof.as_dict(), "")
         except EngineDied as died:
-            self._died, self._loaded = died, False
+            self._lost_engine(died)
             self._finish(draft, "failed", {}, died.message)
             raise
         except (Stopped, EngineCancelled) as stop:
@@ -184,7 +172,14 @@ class Conversation:
         except GeneratorExit:
             self._abandon(draft, "stopped")
             raise
-        yield answered  # after the turn is settled: who stops listening now leaves nothing open
+        # From here on the turn is settled: who stops listening leaves nothing open, and nothing takes its proof away.
+        answer = draft.answer.strip()
+        try:
+            quotes = self.book.quotes.check(answer, until=self.until)
+        except CagchatError as error:  # the book's text was damaged or deleted meanwhile
+            yield Notice(f"Quotes cannot be looked up: {error.message}")
+            quotes = None
+        yield Answered(session.id, number, answer, draft.thinking.strip(), status, proof, quotes)
 
     def regenerate(self, options: AskOptions, number: int | None = None) -> Asking:
         """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
@@ -208,7 +203,7 @@ class Conversation:
         if not turns:
             raise UsageError("There is no question to ask again.", "Ask one first.")
         for turn in turns:
-            if turn.number == (number or turns[-1].number):
+            if turn.number == (turns[-1].number if number is None else number):
                 return turn
         raise UsageError(f"This chat has no question {number}.", f"It has {len(turns)}.")
 
@@ -225,54 +220,47 @@ class Conversation:
 
     # -- the context -----------------------------------------------------------------------------------------------
 
-    def _answer(self, draft: _Draft, question: str, options: AskOptions) -> Generator[AskEvent, None, Answered]:
+    def _answer(
+        self, draft: _Draft, question: str, options: AskOptions
+    ) -> Generator[AskEvent, None, tuple[Status, Proof]]:
         if self._died is not None:
-            notices: list[str] = []
-            restored = self.book.revive(self._died, notices.append)
-            self._died = None
-            for sentence in notices:
-                yield Notice(sentence)
-            yield restored
-        pieces, engine = self.book.pieces, self.book.engine
-        history = 0
-        prompt, self._again = self._again, None
+            yield from self._revive(self._died)
+        history, prompt = 0, self._again
+        self._again = None
         if prompt is not None and not prompt.is_for(question, options):  # something came between
-            self._loaded = False
-        if not self._loaded:
+            self._context.lose()
+        if not self._context.is_loaded:
             prompt = None
             history += yield from self._load(draft.number)
         self._still_wanted()
-        tokens, reread = array("i"), 0
         if prompt is None:
             asked = self._worded(question, draft.number, options)
             if asked.passages:
                 yield Reread(tuple(passage.place for passage in asked.passages), asked.n_tokens)
-            body = pieces.body(engine.tokenize([asked.text], special=False)[0], thinking=options.thinking)
-            history += yield from self._make_room(len(body) + len(pieces.next_opening), draft.number)
-            tokens = pieces.before(is_first=not self._placed) + body
-            start = engine.length(CHAT)
-            engine.mark(CHAT)
-            draft.body = body
-            self._placed.append(Placed(draft.number, start, body))
-            begun = self._begun(question, tokens, draft.number, options)
-            prompt = Prompted(question, options, asked, body, begun, start, start + len(tokens) + len(begun.tokens))
-            tokens = begun.tokens if begun.is_prompted else tokens + begun.tokens
-            self._placed[-1].prompt, reread = prompt, asked.n_tokens
+            ids = self.book.engine.tokenize([asked.text], special=False)[0]
+            draft.body = self.book.pieces.body(ids, thinking=options.thinking)
+            needed = len(draft.body) + len(self.book.pieces.next_opening)
+            history += yield from self._context.make_room(needed)
+            prompt, tokens = self._prompted(draft, question, asked, options)
+            reread = asked.n_tokens
+            if sentence := self.book.take_notice():
+                yield Notice(sentence)
         else:
             if prompt.asked.passages:
                 yield Reread(tuple(passage.place for passage in prompt.asked.passages), 0)
-            begun = replace(prompt.begun, elapsed_s=0.0)
-            draft.body = prompt.body
-            self._placed.append(Placed(draft.number, prompt.start, prompt.body, prompt))
+            prompt = replace(prompt, begun=replace(prompt.begun, elapsed_s=0.0))
+            draft.body, tokens, reread = prompt.body, array("i"), 0
+            self._context.note(draft.number, prompt.start, prompt.body)
+        self._prompts[draft.number] = prompt
         sampling = options.sampling
         if sampling.seed < 0:
             sampling = replace(sampling, seed=self._new_seed())
-        finish = yield from self._generate(draft, tokens, begun, sampling, options)
+        finish = yield from self._generate(draft, tokens, prompt.begun, sampling, options)
         # The engine's position, not the number of fragments, says which of the answer's tokens are in the context.
         generated = finish.position - prompt.end
-        draft.body = prompt.body + draft.tokens[: len(begun.tokens) + generated]
+        draft.body = prompt.body + draft.tokens[: len(prompt.begun.tokens) + generated]
         draft.placed = True
-        self._placed[-1].body = draft.body
+        self._context.end(draft.body)
         spans, transfer, reading = self.book.take_evidence()
         proof = prove(
             self._ground.counted(spans),
@@ -281,7 +269,7 @@ class Conversation:
             history=history,
             restored=transfer,
             reading=reading,
-            first_token_s=finish.first_token_s + begun.elapsed_s,
+            first_token_s=finish.first_token_s + prompt.begun.elapsed_s,
             decode_s=finish.decode_s,
             position=finish.position,
             n_context=self._ground.capacity,
@@ -292,8 +280,31 @@ class Conversation:
             yield Notice("The context is full, so the answer ends here.")
         elif finish.reason == "length":
             yield Notice(f"The answer reached its limit of {options.max_tokens:,} tokens (max_tokens).")
-        status: Status = "stopped" if finish.reason == "cancelled" else "done"
-        return self._finished(draft, status, proof)
+        return "stopped" if finish.reason == "cancelled" else "done", proof
+
+    def _revive(self, died: EngineDied) -> Generator[AskEvent, None, None]:
+        """Start the engine anew after its process ended, with the book restored."""
+        notices: list[str] = []
+        restored = self.book.revive(died, notices.append)
+        self._died = None
+        for sentence in notices:
+            yield Notice(sentence)
+        yield restored
+
+    def _load(self, number: int) -> Generator[AskEvent, None, int]:
+        """Fill the context with the book and the turns before `number`; returns how many tokens these took."""
+        self._prompts.clear()
+        turns = [turn for turn in self.turns() if turn.number < number]
+        return (yield from self._context.load(turns, self._session().model))
+
+    def _prompted(self, draft: _Draft, question: str, asked: Asked, options: AskOptions) -> tuple[Prompted, array[int]]:
+        """Place a question at the context's end; returns its prompt, and the tokens of it to evaluate."""
+        tokens = self._context.opening + draft.body
+        start = self._context.begin(draft.number, draft.body)
+        begun = self._begun(question, tokens, draft.number, options)
+        end = start + len(tokens) + len(begun.tokens)
+        prompt = Prompted(question, options, asked, draft.body, begun, start, end)
+        return prompt, begun.tokens if begun.is_prompted else tokens + begun.tokens
 
     def _worded(self, question: str, number: int, options: AskOptions) -> Asked:
         """Return what the model is asked: the question, and what the options put beside it."""
@@ -305,7 +316,7 @@ class Conversation:
         def count(text: str) -> int:
             return len(engine.tokenize([text], special=False)[0])
 
-        room = self._ground.capacity - self._ground.n_tokens - LEAST_ANSWER_TOKENS - count(question) - len(request)
+        room = self._ground.capacity - self._ground.n_tokens - LEAST_ANSWER_TOKENS - count(question + request)
         asked = with_passages(
             question,
             self.book.passages,
@@ -317,15 +328,16 @@ class Conversation:
         return replace(asked, text=asked.text + request)
 
     def _earlier(self, number: int) -> list[str]:
-        """Return what was said in the turns just before one."""
-        return [text for turn in self.turns()[-2:] if turn.number < number for text in (turn.question, turn.answer)]
+        """Return what was said in the turn just before one."""
+        before = [turn for turn in self.turns() if turn.number < number][-1:]
+        return [text for turn in before for text in (turn.question, turn.answer)]
 
     def _begun(self, question: str, prompt: array[int], number: int, options: AskOptions) -> Begun:
         """Return what the answer begins with: nothing, unless quoting is guided."""
         guides = options.extras.guides(self.book.engine.info.size_bytes)
         if not guides or ThinkingSplitter(self._closing(options)).is_thinking:
             return Begun()
-        room = self._ground.capacity - self.book.engine.length(CHAT) - len(prompt)
+        room = self._context.room - len(prompt)
         return begin(
             self.book,
             question,
@@ -343,106 +355,31 @@ class Conversation:
         thinking = frame.thinking_closing if options.thinking else None
         return frame.closing if thinking is None else thinking
 
-    def _load(self, number: int) -> Generator[AskEvent, None, int]:
-        """Fork the book and read back the turns that the record has before `number`; returns how many tokens."""
-        turns = [turn for turn in self.turns() if turn.number < number and (turn.tokens or turn.answer)]
-        bodies = [(turn.number, self._body_of(turn)) for turn in turns]
-        self._placed = []
-        yield from self._ground.place(self._still_wanted)
-        self._loaded = True
-        return (yield from self._read_back(bodies))
-
-    def _read_back(self, bodies: list[tuple[int, array[int]]]) -> Generator[AskEvent, None, int]:
-        """Evaluate earlier turns, the newest that fit; each start is marked so that it can be rewound to."""
-        engine, pieces = self.book.engine, self.book.pieces
-        fitting = self._fitting(bodies)
-        if len(fitting) < len(bodies):
-            yield Notice(_left(len(bodies) - len(fitting)))
-        count = 0
-        for number, body in fitting:
-            start = engine.length(CHAT)
-            engine.mark(CHAT)
-            tokens = pieces.before(is_first=not self._placed) + body
-            self._still_wanted()
-            for _ in engine.evaluate(CHAT, tokens):
-                self._still_wanted()
-            self._placed.append(Placed(number, start, body))
-            count += len(tokens)
-        if count:
-            yield HistoryRead(len(fitting), count)
-        return count
-
     def _still_wanted(self) -> None:
         if self._stopping:
             raise Stopped("Stopped.")
 
-    def _fitting(self, bodies: list[tuple[int, array[int]]]) -> list[tuple[int, array[int]]]:
-        """Return the newest turns that take no more than their share of the chat's room."""
-        room = int((self._ground.capacity - self._ground.n_tokens) * KEPT_SHARE)
-        opening = len(self.book.pieces.next_opening)
-        kept: list[tuple[int, array[int]]] = []
-        for number, body in reversed(bodies):
-            room -= len(body) + opening
-            if room < 0:
-                break
-            kept.insert(0, (number, body))
-        return kept
-
-    def _make_room(self, needed: int, number: int) -> Generator[AskEvent, None, int]:
-        """Let the oldest turns leave the context (not the record) when the question would not fit; returns tokens."""
-        engine = self.book.engine
-        n_context = self._ground.capacity
-        if engine.length(CHAT) + needed + LEAST_ANSWER_TOKENS <= n_context:
-            return 0
-        if self._ground.n_tokens + needed + LEAST_ANSWER_TOKENS > n_context:
-            raise ContextFull(
-                f"The question takes {needed:,} tokens; beside the book there is room for "
-                f"{n_context - self._ground.n_tokens - LEAST_ANSWER_TOKENS:,}.",
-                "Shorten it, or raise chat_tokens.",
-            )
-        bodies = [(placed.number, placed.body) for placed in self._placed]
-        self._placed = []
-        yield from self._ground.place(self._still_wanted)
-        fitting = self._fitting(bodies)
-        while fitting and self._length_of(fitting) + needed + LEAST_ANSWER_TOKENS > n_context:
-            fitting.pop(0)
-        yield Notice(_left(len(bodies) - len(fitting)))
-        return (yield from self._read_back(fitting))
-
-    def _length_of(self, bodies: list[tuple[int, array[int]]]) -> int:
-        opening = len(self.book.pieces.next_opening)
-        return self._ground.n_tokens + sum(len(body) + opening for _, body in bodies)
-
     def _rewind_before(self, number: int, question: str = "", options: AskOptions | None = None) -> None:
-        """Cut the context back to where turn `number` starts; where that is impossible it is loaded again later.
+        """Cut the context back to where turn `number` starts.
 
         Will the same be asked again, then only its answer is cut off, where the engine can do so.
         """
         self._again = None
-        if not self._loaded:
-            return
-        engine = self.book.engine
-        for index, placed in enumerate(self._placed):
-            if placed.number == number:
-                prompt = placed.prompt
-                try:
-                    if options and prompt and prompt.is_for(question, options):
-                        self._again = prompt if engine.rewind_to_prompt(CHAT, prompt.end) else None
-                    self._loaded = self._again is not None or engine.rewind(CHAT, placed.start)
-                except EngineDied as died:
-                    self._died, self._loaded = died, False
-                except CagchatError:  # the record says what the context should hold: it is loaded again
-                    self._loaded = False
-                del self._placed[index:]
-                return
-        self._loaded = False
+        prompt = self._prompts.get(number)
+        same = prompt if options and prompt and prompt.is_for(question, options) else None
+        self._prompts = {known: prompt for known, prompt in self._prompts.items() if known < number}
+        try:
+            if self._context.rewind_before(number, same.end if same else None):
+                self._again = same
+        except EngineDied as died:
+            self._lost_engine(died)
+        except CagchatError:  # the record says what the context should hold: it is loaded again
+            self._context.lose()
 
-    def _body_of(self, turn: Turn) -> array[int]:
-        """Return a recorded turn's tokens; one whose program died has only its text, which is tokenised now."""
-        if turn.tokens:
-            return turn.tokens
-        question, answer = self.book.engine.tokenize([turn.question, turn.answer], special=False)
-        return self.book.pieces.body(question, thinking=False) + answer
+    def _lost_engine(self, died: EngineDied) -> None:
+        """Note that the engine's process ended, and its cache with it."""
+        self._died = died
+        self._context.lose()
 
     # -- the answer ------------------------------------------------------------------------------------------------
 
@@ -479,20 +416,14 @@ class Conversation:
     def _abandon(self, draft: _Draft, status: Status, error: str = "") -> None:
         """Settle a turn that has no proof; its tokens must not count for the next one's."""
         if draft.tokens:
-            self._loaded = False  # whatever the context holds now, the record says what it should hold
+            self._context.lose()  # whatever it holds now, the record says what it should hold
         else:
             self._rewind_before(draft.number)
-        self._finish(draft, status, {}, error)
         try:
             self.book.forget_evidence(self._ground.n_book)
         except EngineDied as died:
             self._died = died
-
-    def _finished(self, draft: _Draft, status: Status, proof: Proof) -> Answered:
-        self._finish(draft, status, proof.as_dict(), "")
-        answer = draft.answer.strip()
-        quotes = self.book.quotes.check(answer, until=self.until)
-        return Answered(self._session().id, draft.number, answer, draft.thinking.strip(), status, proof, quotes)
+        self._finish(draft, status, {}, error)
 
     def _finish(self, draft: _Draft, status: Status, proof: dict[str, object], error: str) -> None:
         self._sessions.finish_turn(
@@ -504,6 +435,7 @@ class Conversation:
             status=status,
             proof=proof | (self.limit.noted() if self.limit else {}),
             error=error,
+            tokenizer=self.book.manifest.key.wording,
         )
 
 
@@ -542,11 +474,6 @@ class _Draft:
         for thought, text in fragments:
             (self._thinking if thought else self._answer).append(text)
             yield Thinking(text) if thought else Answer(text)
-
-
-def _left(count: int) -> str:
-    turns = "The oldest turn has" if count == 1 else f"The {count} oldest turns have"
-    return f"{turns} left the context to make room; the record keeps them."
 
 
 def _checked(question: str) -> str:

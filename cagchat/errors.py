@@ -4,12 +4,16 @@
     ├── UsageError               exit code 2: the command line is wrong
     ├── Stopped                  exit code 130: Ctrl-C; what was done is kept
     ├── BookError                the document cannot be used
-    │   └── BookTooLong          it does not fit the model's context
+    │   ├── BookTooLong          it does not fit the model's context
+    │   └── PasswordNeeded       it is locked (in documents.password)
     ├── ModelError               the GGUF cannot be used
+    │   └── DownloadError        it could not be fetched (in models.download.refusals)
+    │       └── Broken           the connection failed, which another attempt may mend
     ├── EngineError              llama.cpp refused something
     │   ├── EngineDied           the engine's process ended: signal, last log lines
     │   ├── EngineCancelled      stopped on request; positions are still true
-    │   └── ContextFull          no free cell left in the KV cache
+    │   ├── ContextFull          no free cell left in the KV cache
+    │   └── OutOfRoom            a machine too small for a measurement (in bench.scaling)
     ├── StateError               a saved state cannot be used
     │   ├── StateDamaged         its bytes are not what was written
     │   └── StateMismatch        it was made with another setting: says which field

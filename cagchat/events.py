@@ -2,7 +2,7 @@
 
 `Library.prepare` yields `Notice`, `Waiting`, `Opening`, `Planned`, `Resumed`, `Reading`, `Checkpointed`, `Sealed`,
 `Restored` and at last `Ready`; `Conversation.ask` yields `Notice`, `Restored`, `Limited`, `Reading`, `HistoryRead`,
-`Thinking`, `Answer` and at last `Answered`.
+`Reread`, `Thinking`, `Answer` and at last `Answered`.
 """
 
 from __future__ import annotations

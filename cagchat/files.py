@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes the disk that a folder is, or will be, on still takes. Raises `OSError`."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    return shutil.disk_usage(there).free
 
 
 def is_leftover(path: Path) -> bool:

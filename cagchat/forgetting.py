@@ -1,4 +1,4 @@
-"""What goes with the state of a book that its reader deletes: its title in the cache, and the place in it.
+"""What goes with the state of a book that its reader deletes: what was set aside of it, its title, the place in it.
 
 The place with its bookmarks and the question that was not sent are the reader's, as the chats are: they stay while
 there is a chat about the book, and when `prune` makes room. With the last state and the last chat they go too.
@@ -13,7 +13,7 @@ from cagchat.identities import Identities
 from cagchat.locations import Locations
 from cagchat.remembered import Place
 from cagchat.sessions.session import Session
-from cagchat.states.store import StateFolder, States
+from cagchat.states.store import ASIDE, StateFolder, States
 
 
 def digest_of(folder: StateFolder) -> str:
@@ -27,6 +27,17 @@ def digest_of(folder: StateFolder) -> str:
 def digests_of(folders: Iterable[StateFolder]) -> set[str]:
     """Return the digests of the books whose states these are, as far as they can be read."""
     return {digest for folder in folders if (digest := digest_of(folder))}
+
+
+def aside_of(states: States, leaving: Collection[StateFolder]) -> list[StateFolder]:
+    """Return what was set aside of the books whose states are about to be deleted: their texts lie in it too.
+
+    States that were set aside and are deleted by name take nothing with them.
+    """
+    aside = states.aside()
+    whole = [folder for folder in leaving if folder not in aside]
+    names, digests = tuple(f"{folder.name}{ASIDE}" for folder in whole), digests_of(whole)
+    return [f for f in aside if f not in leaving and (f.name.startswith(names) or digest_of(f) in digests)]
 
 
 def forget_titles(locations: Locations, leaving: Collection[StateFolder] = ()) -> None:

@@ -32,14 +32,15 @@ from cagchat.locations import Locations
 from cagchat.opened import OpenBook, restore
 from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
-from cagchat.proof import size
 from cagchat.reading import Reader, files_of, stopped
-from cagchat.saved import placed, saved
+from cagchat.saved import of_book, placed, saved
 from cagchat.settings import Settings
-from cagchat.states.key import FORMAT_VERSION, StateKey, mismatch
+from cagchat.states.in_use import Hold
+from cagchat.states.key import FORMAT_VERSION, StateKey, identity, mismatch
 from cagchat.states.lock import acquire, named_holder
 from cagchat.states.manifest import BookRecord, Manifest
 from cagchat.states.store import AGAIN, StateFolder, States, digest_of
+from cagchat.units import size
 
 if TYPE_CHECKING:
     from cagchat.plan.card import Card
@@ -53,12 +54,14 @@ class Options:
     """What one opening of a book may ask for beside the settings.
 
     `truncate` reads only as much of the book as fits; with `reread` off, a state that does not fit is an error
-    instead of a reason to read again. `password` opens a locked file that was not read before.
+    instead of a reason to read again. `password` opens a locked file that was not read before. `check` is called with
+    a book that has to be read, before the wait: what it raises saves an hour of reading for nothing.
     """
 
     truncate: bool = False
     reread: bool = True
     password: str = field(default="", repr=False)
+    check: Callable[[Document], None] = lambda document: None
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Choice:
     """Where a book's state is or will be, and with what it is read.
 
     `option` and `words` are there when that was planned now; `words` are the book in the chosen model's tokens.
+    `problem` is why a state that lies elsewhere, and stays there, cannot be used.
     """
 
     folder: StateFolder
@@ -90,6 +94,7 @@ class Choice:
     option: Option | None = None
     reasons: tuple[str, ...] = ()
     words: tuple[Frame, Prefix] | None = None
+    problem: StateMismatch | None = None
 
 
 class Library:
@@ -134,6 +139,7 @@ class Library:
             choice = yield from self._plan(job)
         book = yield from self._restore(job, choice, locked=False)
         if book is None:
+            job.options.check(job.parsed())
             book = yield from self._read(job, choice)
         try:
             if self._stopping.is_set():  # too late to interrupt a restore or a sealing, but not to say so
@@ -163,7 +169,12 @@ class Library:
     def _saved(self, job: Job) -> Choice | None:
         """Return the saved state that these settings mean, whatever the plan would choose today."""
         found = saved(self.states, job.title, job.digest, self.settings, self._backend)
-        return Choice(*found) if found else None
+        if found is None:
+            return None
+        if found.problem is None or not job.options.reread:
+            return Choice(found.folder, found.run)
+        folder = self._folder(job, found.run, truncated=found.truncated)
+        return Choice(folder, found.run, problem=found.problem if folder != found.folder else None)
 
     def _plan(self, job: Job) -> Generator[PrepareEvent, None, Choice]:
         """Choose a model for a book that was not read yet. Raises `BookTooLong` when none holds it."""
@@ -210,8 +221,12 @@ class Library:
         return pieces, beginning(prefix, self.settings.chat_tokens, run.longest)
 
     def _folder(self, job: Job, run: Run, *, truncated: bool) -> StateFolder:
-        # What a reader would call "this book with this model and these settings"; the key checks the rest.
-        parts = (job.digest, run.model.path.name, run.kv_type, "truncated" if truncated else "whole")
+        """Return where the state of the book read in this way is, whatever it is called, or will be."""
+        switched = identity(self._key(run, array("i")))
+        for folder, manifest in of_book(self.states, job.title, job.digest):
+            if manifest.book.truncated == truncated and identity(manifest.key) == switched:
+                return folder
+        parts = (job.digest, switched, "truncated" if truncated else "whole")
         return self._known(self.states.folder(job.title, "\n".join(parts)))
 
     def _known(self, folder: StateFolder) -> StateFolder:
@@ -270,11 +285,13 @@ class Library:
         """
         if not choice.folder.exists():
             return None
+        hold, book = Hold(choice.folder.path), None
         try:
             manifest = self._trusted(job, choice)
             if manifest.state is None:
                 return None
-            return (yield from self._open_sealed(choice, manifest))
+            book = yield from self._open_sealed(choice, manifest, hold)
+            return book
         except (StateDamaged, StateMismatch) as problem:
             if not job.options.reread:
                 raise
@@ -282,8 +299,11 @@ class Library:
                 aside = choice.folder.set_aside(problem.message)
                 yield Notice(f"{problem.message} It is set aside as {aside.name}, and the book is read again.")
             return None
+        finally:
+            if book is None:
+                hold.release()
 
-    def _open_sealed(self, choice: Choice, manifest: Manifest) -> Preparing:
+    def _open_sealed(self, choice: Choice, manifest: Manifest, hold: Hold) -> Preparing:
         notices: list[str] = []
         if manifest.book.truncated:
             notices.append(f"Only the beginning of {manifest.book.title} was read: {manifest.n_tokens:,} tokens.")
@@ -291,11 +311,11 @@ class Library:
         try:
             yield Opening(manifest.book.title, manifest.n_tokens)
             restored = restore(engine, choice.folder, manifest, manifest.state)
-            manifest = self._proved(choice.folder, manifest, engine.info.build, notices)
+            manifest = self._proved(choice, manifest, engine.info.build, notices)
             self._tidy(choice.folder, manifest)
             for sentence in notices:
                 yield Notice(sentence)
-            book = OpenBook(choice.folder, manifest, engine, self._backend)
+            book = OpenBook(choice.folder, manifest, engine, self._backend, hold)
             book.restored(Transfer(restored.size_bytes, restored.elapsed_s))
             yield restored
             return book
@@ -305,20 +325,24 @@ class Library:
             if not sentence:
                 raise
             yield Notice(sentence)
-            return (yield from self._open_sealed(choice, manifest))
+            return (yield from self._open_sealed(choice, manifest, hold))
         except BaseException:
             engine.close()
             raise
 
-    def _proved(self, folder: StateFolder, manifest: Manifest, build: str, notices: list[str]) -> Manifest:
-        """Record a build, other than the one that made the state, with which the probe agrees."""
-        if build == manifest.build:
-            return manifest
-        notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
-        manifest = replace(manifest, build=build)
-        with suppress(StorageError):  # then it is proved again next time
-            folder.write_manifest(manifest)
-        return manifest
+    def _proved(self, choice: Choice, manifest: Manifest, build: str, notices: list[str]) -> Manifest:
+        """Record a build with which the probe agrees, and where the model is now, when these were others."""
+        present = manifest
+        if build != manifest.build:
+            notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
+            present = replace(present, build=build)
+        model = choice.run.model
+        if str(model.path) != manifest.model_path and not Path(manifest.model_path).exists():
+            present = replace(present, model_name=model.path.stem, model_path=str(model.path))
+        if present != manifest:
+            with suppress(StorageError):  # then it is found out again next time
+                choice.folder.write_manifest(present)
+        return present
 
     def _tidy(self, folder: StateFolder, manifest: Manifest) -> None:
         """Delete what a process that was killed at the moment of sealing has left, unless another one is at work."""
@@ -377,6 +401,8 @@ class Library:
 
     def _begin(self, job: Job, choice: Choice) -> Generator[PrepareEvent, None, tuple[Manifest, array[int]]]:
         """Write down what is about to be read."""
+        if choice.problem is not None:
+            yield Notice(f"{choice.problem.message} It stays as it is, and the book is read anew beside it.")
         document = job.parsed()
         for note in document.notes:
             yield Notice(note)
@@ -450,7 +476,7 @@ class Library:
             raise
         finally:
             self._reader = None
-        book = OpenBook(choice.folder, reader.manifest, engine, self._backend)
+        book = OpenBook(choice.folder, reader.manifest, engine, self._backend, Hold(choice.folder.path))
         book.just_read = True
         return book
 

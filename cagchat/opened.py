@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from cagchat.files import partial_path, publish, storage_errors
 from cagchat.limits.limit import Limit
 from cagchat.limits.snapshots import Snapshots
 from cagchat.prompt import FramedTokens, tokenize_frame
+from cagchat.states.in_use import Hold
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder
 
@@ -39,7 +41,9 @@ class OpenBook:
     When the engine's process dies, `revive` starts another and restores the state; nothing on disk changes.
     """
 
-    def __init__(self, folder: StateFolder, manifest: Manifest, engine: Engine, backend: Backend) -> None:
+    def __init__(self, folder: StateFolder, manifest: Manifest, engine: Engine, backend: Backend, hold: Hold) -> None:
+        """`hold` keeps the state from being deleted; it is released when the book is closed."""
+        self._hold = hold
         self.folder = folder
         self.manifest = manifest
         self.engine = engine
@@ -92,6 +96,10 @@ class OpenBook:
             self._passages = open_index(self.document, self.folder.path / "passages")
         return self._passages
 
+    def take_notice(self) -> str:
+        """Return what there is to say of the passages' index, once; "" when nothing is, or it was not used yet."""
+        return self._passages.take_notice() if self._passages is not None else ""
+
     def restored(self, transfer: Transfer) -> None:
         """Note a restore, for the next answer's proof."""
         self._last_transfer = transfer
@@ -102,7 +110,10 @@ class OpenBook:
         A chat that knows the book up to a limit gives how many of the book's tokens these are.
         """
         n_book = self.n_tokens if n_book is None else n_book
-        self._kept += [span for span in self.engine.take_spans() if span.start < n_book or span.sequence == BOOK]
+        for span in self.engine.take_spans():  # one may go from the book on into the question: they are joined
+            inside = span.count if span.sequence == BOOK else min(span.count, n_book - span.start)
+            if inside > 0:
+                self._kept.append(replace(span, count=inside))
 
     def take_evidence(self) -> tuple[list[Span], Transfer | None, bool]:
         """Return what was evaluated and restored since the last call, and whether the book was being read."""
@@ -126,9 +137,10 @@ class OpenBook:
         self.engine.cancel()
 
     def close(self) -> None:
-        """End the engine."""
+        """End the engine, and let the state be deleted."""
         self.engine.close()
         self.snapshots.clear()
+        self._hold.release()
 
 
 def restore(engine: Engine, folder: StateFolder, manifest: Manifest, file: StateFile | None) -> Restored:

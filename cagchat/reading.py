@@ -14,11 +14,11 @@ from cagchat.errors import EngineCancelled, StateDamaged, Stopped, StorageError
 from cagchat.events import Checkpointed, Notice, PrepareEvent, Reading, Resumed, Sealed
 from cagchat.files import partial_path, publish, storage_errors
 from cagchat.opened import PROBE_TOP, restore, save
-from cagchat.proof import size
 from cagchat.states.boundaries import choose
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.pacing import CheckpointPacer, SizeEstimate
-from cagchat.states.store import StateFolder, States
+from cagchat.states.store import ASIDE_FILE, StateFolder, States
+from cagchat.units import size
 
 CHUNK_S = 1.0  # between two looks at whether to stop or to save; a chunk is at least one batch
 
@@ -86,7 +86,7 @@ class Reader:
             path = self._folder.path / checkpoint.name
             if path.exists():
                 with storage_errors(path):
-                    path.replace(path.with_suffix(".damaged"))
+                    path.replace(path.with_suffix(ASIDE_FILE))
             self._engine.clear(BOOK)
             self._record(checkpoint=None, boundaries=())
             yield Notice(f"{damage.message} Reading starts again from the beginning.")

@@ -1,7 +1,8 @@
 """What the app remembers between runs: a reader's choices, and for each book the place and the bookmarks.
 
-One small JSON file, never the user's own configuration. Damaged, it counts as empty; what it knows of the books that
-were not read for longest is forgotten first.
+One small JSON file, never the user's own configuration. Damaged, it is set aside before anything is written in its
+place; while it cannot be read, nothing is written. What it knows of the books that were not read for longest is
+forgotten first.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import TypeGuard
 
 from cagchat.errors import StorageError
-from cagchat.files import private_folder, write_bytes
+from cagchat.files import private_folder, storage_errors, write_bytes
 from cagchat.locations import Locations
 
 FILE_NAME = "ui.json"
@@ -23,6 +26,7 @@ MAX_BOOKMARKS = 200  # a book
 MAX_DRAFT = 4000  # characters of a question that was not sent
 MAX_BYTES = 32_000_000  # more than all of that takes: a larger file is not ours
 MAX_OFFSET = 2**40
+CHECK = "check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,14 @@ class Place:
 class Remembered:
     """Choices by name, and places by the book's digest.
 
-    A file that cannot be read counts as empty, one that cannot be written as unimportant. What another window
+    Nothing is raised for a file that cannot be read or written: a run goes on with what it knows. What another window
     remembered meanwhile stays.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._places: dict[str, Place] = {}  # not on disk yet
+        self._unread: set[str] = set()  # of these nobody could say what is on disk, when they were asked for
 
     @classmethod
     def under(cls, locations: Locations) -> Remembered:
@@ -57,20 +62,17 @@ class Remembered:
         return cls(locations.data / FILE_NAME)
 
     def read(self) -> dict[str, object]:
-        """Return all that is on disk, by name."""
-        try:
-            if self._path.stat().st_size > MAX_BYTES:
-                return {}
-            found = json.loads(self._path.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        """Return all that is on disk and whole, by name; nothing where it cannot be read."""
+        with suppress(OSError):
+            return self._load().values
+        return {}
 
     def keep(self, name: str, value: object) -> None:
         """Remember a choice."""
-        found = self.read()
-        if name not in found or found[name] != value:
-            self._write({**found, name: value})
+        with suppress(OSError):
+            found = self._load()
+            if name not in found.values or found.values[name] != value:
+                self._write({**found.values, name: value}, found)
 
     @property
     def theme(self) -> str:
@@ -84,7 +86,15 @@ class Remembered:
 
     def place(self, digest: str) -> Place:
         """Return where the reader of the book with this digest was."""
-        return self._places.get(digest) or places_in(self.read()).get(digest, Place())
+        if digest in self._places:
+            return self._places[digest]
+        try:
+            found = self._load()
+        except OSError:
+            self._unread.add(digest)
+            return Place()
+        self._unread.discard(digest)
+        return places_in(found.values).get(digest, Place())
 
     def remember(self, digest: str, place: Place) -> None:
         """Note where the reader of a book is; it is on disk after `save`, because it changes with every line."""
@@ -95,39 +105,98 @@ class Remembered:
         """Write the places that were noted; return whether everything is on disk."""
         if not self._places:
             return True
-        found = self.read()
-        places = {d: place for d, place in places_in(found).items() if d not in self._places} | self._places
+        try:
+            found = self._load()
+        except OSError:
+            return False
+        before = places_in(found.values)
+        unseen = self._unread & before.keys()
+        noted = {d: joined(before[d], place) if d in unseen else place for d, place in self._places.items()}
+        places = {d: place for d, place in before.items() if d not in noted} | noted
         places = {digest: place for digest, place in places.items() if place != Place()}
         kept = list(places.items())[-MAX_BOOKS:]
         books = {digest: sheet(place) for digest, place in kept}
-        if not self._write({**found, "books": books}):
+        if not self._write({**found.values, "books": books}, found):
             return False
-        self._places = {}
+        self._places, self._unread = {}, set()
         return True
 
     def knows(self, digest: str) -> bool:
         """Tell whether anything is written about a book, or about to be."""
-        books = self.read().get("books")
-        return digest in self._places or (isinstance(books, dict) and digest in books)
+        return digest in self._places or digest in sheets(self.read())
 
     def forget(self, digest: str) -> bool:
         """Forget where the reader of a book was, the bookmarks, and what was not sent; return whether that is on disk.
 
-        A file that is damaged as a whole is left as it is.
+        A file that is damaged as a whole is left as it is, and so are those that were set aside.
         """
         self._places.pop(digest, None)
-        found = self.read()
-        books = found.get("books")
-        if not isinstance(books, dict) or digest not in books:
+        try:
+            found = self._load()
+        except OSError:
+            return False
+        books = sheets(found.values)
+        if digest not in books:
             return True
-        return self._write({**found, "books": {other: books[other] for other in books if other != digest}})
+        kept = {other: books[other] for other in books if other != digest}
+        # Never set aside here, or what is to be forgotten would be kept there; the other books stay as they are.
+        return self._write({**found.values, "books": kept}, replace(found, whole=True))
 
-    def _write(self, content: Mapping[str, object]) -> bool:
+    def _load(self) -> Found:
+        """Read the file. Raises `OSError`, but not for a file that is not there."""
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return Found({}, whole=True)
+        try:
+            values = json.loads(content) if len(content) <= MAX_BYTES else None
+            return found_in(values) if isinstance(values, dict) else Found({}, whole=False)
+        except (ValueError, RecursionError):
+            return Found({}, whole=False)
+
+    def _write(self, values: Mapping[str, object], before: Found) -> bool:
+        """Write the file; the one before is kept beside it where it had anything that is no longer understood."""
         with suppress(StorageError):
             private_folder(self._path.parent)
-            write_bytes(self._path, json.dumps(content, indent=1).encode())
+            if not before.whole:
+                set_aside(self._path)
+            write_bytes(self._path, json.dumps({**values, CHECK: check_of(values)}, indent=1).encode())
             return True
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the file holds by name, as far as it can be used, and whether that is all that was written."""
+
+    values: dict[str, object]
+    whole: bool
+
+
+def found_in(content: Mapping[str, object]) -> Found:
+    """Return what the file's JSON object holds."""
+    values = {name: value for name, value in content.items() if name != CHECK}
+    books = values.get("books", {})
+    understood = isinstance(books, dict) and len(places_in(values)) == len(books)
+    return Found(values, understood and content.get(CHECK, check_of(values)) == check_of(values))
+
+
+def check_of(values: Mapping[str, object]) -> str:
+    """Return the digest that finds a flipped bit: a bookmark would be elsewhere, or a name be another."""
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file to the first free name *.damaged-N. Raises `StorageError`."""
+    names = (path.with_name(f"{path.name}.damaged-{n}") for n in count(1))
+    with storage_errors(path):
+        path.rename(next(name for name in names if not name.exists()))
+
+
+def joined(old: Place, new: Place) -> Place:
+    """Return what is known of a book whose reader went on while the old place could not be read."""
+    return Place(new.position, tuple(sorted({*old.bookmarks, *new.bookmarks})), new.draft or old.draft)
 
 
 def sheet(place: Place) -> dict[str, object]:
@@ -137,13 +206,16 @@ def sheet(place: Place) -> dict[str, object]:
     return {**written, "draft": place.draft[:MAX_DRAFT]} if place.draft else written
 
 
+def sheets(found: Mapping[str, object]) -> dict[str, object]:
+    """Return what the file's content says of each book, by digest."""
+    books = found.get("books")
+    return books if isinstance(books, dict) else {}
+
+
 def places_in(found: Mapping[str, object]) -> dict[str, Place]:
     """Return the places that the file's content describes; what is no place is left out."""
-    books = found.get("books")
-    if not isinstance(books, dict):
-        return {}
     places = {}
-    for digest, found_sheet in books.items():
+    for digest, found_sheet in sheets(found).items():
         if isinstance(found_sheet, dict) and is_offset(position := found_sheet.get("position")):
             marks, draft = found_sheet.get("bookmarks"), found_sheet.get("draft")
             kept = sorted({mark for mark in marks if is_offset(mark)}) if isinstance(marks, list) else []

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from cagchat.engine.backend import Backend
 from cagchat.engine.protocol import KvType, RopeSettings
-from cagchat.errors import ModelError, StateDamaged
+from cagchat.errors import ModelError, StateDamaged, StateMismatch
 from cagchat.models.facts import ModelFacts
 from cagchat.plan.run import Run, batch_for
 from cagchat.settings import Settings
+from cagchat.states.key import mismatch
 from cagchat.states.manifest import Manifest
+from cagchat.states.present import present_key
 from cagchat.states.store import StateFolder, States, slug
 
 
-def saved(
-    states: States, title: str, digest: str, settings: Settings, backend: Backend
-) -> tuple[StateFolder, Run] | None:
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state of a book and how it was read; `problem` says why it does not fit what there is now, None when it does.
+
+    Then its book has to be read again, in the same way.
+    """
+
+    folder: StateFolder
+    run: Run
+    truncated: bool
+    problem: StateMismatch | None
+
+
+def saved(states: States, title: str, digest: str, settings: Settings, backend: Backend) -> Saved | None:
     """Return the state of this book that an opening with these settings should use, and how it was read.
 
-    What the settings leave open was decided when the book was read. A whole reading comes before one of the beginning
-    only, one that is finished before one that is not. None when there is none whose model is still here.
+    What the settings leave open was decided when the book was read. A state that fits comes before one that does not,
+    a whole reading before one of the beginning only, one that is finished before one that is not. None when there is
+    none whose model is still here.
     """
     wanted = backend.named_model(settings)
     found = []
@@ -32,14 +46,21 @@ def saved(
         typed = settings.kv_type in ("auto", manifest.key.kv_type)
         stretched = manifest.key.yarn_factor > 1
         if named and typed and (settings.yarn or not stretched):
-            found.append((manifest.book.truncated, manifest.state is None, folder, manifest))
-    for _, _, folder, manifest in sorted(found, key=lambda item: item[:2]):
+            # As far as can be told without the model, whose file may have to be read first.
+            unfit = present_key(manifest.key, None, settings.instructions) != manifest.key
+            found.append((unfit, manifest.book.truncated, manifest.state is None, folder, manifest))
+    unfitting: Saved | None = None
+    for _, truncated, _, folder, manifest in sorted(found, key=lambda item: item[:3]):
         try:
             model = backend.facts(Path(manifest.model_path))
         except ModelError:
             continue
-        return folder, placed(run_of(manifest, model), manifest.n_tokens, settings, backend)
-    return None
+        run = run_of(manifest, model)
+        problem = mismatch(manifest.key, present_key(manifest.key, model, settings.instructions))
+        if problem is None:
+            return Saved(folder, placed(run, manifest.n_tokens, settings, backend), truncated, None)
+        unfitting = unfitting or Saved(folder, placed(run, manifest.n_tokens, settings, backend), truncated, problem)
+    return unfitting
 
 
 def of_book(states: States, title: str, digest: str) -> Iterator[tuple[StateFolder, Manifest]]:

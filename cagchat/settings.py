@@ -67,7 +67,8 @@ class Settings:
         ),
     )
     threads: int = field(
-        default=0, metadata=about("Processor threads; 0 for one less than there are cores.", low=0, high=1024)
+        default=0,
+        metadata=about("Processor threads, at most as many as there are cores; 0 for one less.", low=0, high=1024),
     )
     gpu_layers: int = field(
         default=-1, metadata=about("Layers of the model on the GPU; -1 for all of them.", low=-1, high=10_000)

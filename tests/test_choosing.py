@@ -21,7 +21,7 @@ from cagchat.plan.card import Card
 from cagchat.plan.choose import Machine, choose, wish_of
 from cagchat.plan.run import PLAIN_BATCH, Run
 from cagchat.prompt import Prefix
-from cagchat.saved import saved
+from cagchat.saved import Saved, saved
 from cagchat.settings import Settings
 from cagchat.states.manifest import Manifest
 from cagchat.states.store import StateFolder, States
@@ -69,7 +69,7 @@ def keep_attention(folder: StateFolder, *, flash_attention: bool) -> None:
 
 def found_state(
     home: Path, book: Path, settings: Settings = SETTINGS, backend: FakeBackend | None = None
-) -> tuple[StateFolder, Run] | None:
+) -> Saved | None:
     document = documents.load(book)
     states = States(locations(home).states)
     return saved(states, document.title, document.digest, settings, backend or Scripted())
@@ -78,7 +78,7 @@ def found_state(
 def reopened(home: Path, book: Path, settings: Settings = SETTINGS, backend: FakeBackend | None = None) -> Run:
     found = found_state(home, book, settings, backend)
     assert found is not None
-    return found[1]
+    return found.run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from cagchat.conversation import AskOptions, Conversation
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import CHAT, Sampling
-from cagchat.events import Answered, AskEvent, HistoryRead, Reread
+from cagchat.events import Answered, AskEvent, HistoryRead, Notice, Reread
 from cagchat.opened import OpenBook
 from cagchat.sessions.store import Sessions
 from cagchat.wording import QUOTE_REQUEST, Extras
@@ -113,6 +113,16 @@ def test_the_request_to_quote_is_part_of_the_prompt(quoting_book: OpenBook, sess
     options = replace(OPTIONS, extras=Extras(quoting="always"))
     asked = told(Conversation(quoting_book, sessions).ask("Who?", options))[1].proof.evaluated
     assert asked - plain == len(f" {QUOTE_REQUEST}")  # the fake's tokens are bytes
+
+
+def test_an_index_that_is_not_kept_is_said_once(tmp_path: Path, sessions: Sessions) -> None:
+    """Passages are found all the same; why each opening takes longer is said with the first of them."""
+    with opening(library_of(tmp_path / "home", fake()), write_book(tmp_path, chapters(1))) as book:
+        (book.folder.path / "passages").mkdir()
+        conversation = Conversation(book, sessions)
+        first, second = (told(conversation.ask(QUESTION, ALWAYS))[0] for _ in range(2))
+    assert [sum("not kept" in notice.text for notice in of_type(seen, Notice)) for seen in (first, second)] == [1, 0]
+    assert of_type(second, Reread)
 
 
 def test_the_index_goes_with_the_state(tmp_path: Path, sessions: Sessions) -> None:

@@ -277,7 +277,7 @@ def test_forward_reads_the_difference(book: OpenBook, sessions: Sessions) -> Non
     conversation = Conversation(book, sessions, limit=limit_at(book, "45%"))
     before, _ = asked(conversation)
     for place in ("55%", "97%"):
-        known = conversation._ground.n_book
+        known = conversation._context.ground.n_book
         turns = [turn.tokens for turn in conversation.turns()]
         conversation.limit_to(limit_at(book, place))
         answered, events = asked(conversation, OTHER)
@@ -325,7 +325,7 @@ def test_limited_chat_has_as_much_room(tmp_path: Path, sessions: Sessions) -> No
         events = list(conversation.ask(f"{QUESTION} ({index})", long))
         notices += of_type(events, Notice)
         evaluated.append(told(events).proof.book_evaluated)
-        assert book.engine.length(CHAT) <= conversation._ground.capacity
+        assert book.engine.length(CHAT) <= conversation._context.ground.capacity
         assert told(events).proof.chat_tokens + told(events).proof.book_tokens == book.engine.length(CHAT)
     assert evaluated[0] > 0
     assert not any(evaluated[1:])

@@ -22,6 +22,7 @@ from cagchat.files import (
     sync_folder,
     write_bytes,
 )
+from tests.waiting import open_files
 
 
 @pytest.fixture
@@ -158,10 +159,21 @@ def test_publishing_nothing_is_said(tmp_path: Path) -> None:
     assert (tmp_path / "state").read_bytes() == b"old"
 
 
-def test_syncing_a_folder_is_repeatable(tmp_path: Path) -> None:
-    """A folder can be synced without anything having changed in it."""
+def test_syncing_a_folder_is_repeatable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is synced each time, also when nothing has changed in it, and let go of again."""
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def watched(fd: int) -> None:
+        synced.append((os.fstat(fd).st_dev, os.fstat(fd).st_ino))
+        fsync(fd)
+
+    before = open_files()
+    monkeypatch.setattr(os, "fsync", watched)
     sync_folder(tmp_path)
     sync_folder(tmp_path)
+    assert synced == [(tmp_path.stat().st_dev, tmp_path.stat().st_ino)] * 2
+    assert open_files() <= before
 
 
 def test_partial_files_are_one_a_process(tmp_path: Path) -> None:

@@ -340,6 +340,92 @@ def test_every_field_of_the_key_counts(field: str, home: Path, book: Path) -> No
     assert ready.manifest.key == key
 
 
+class Weights(FakeBackend):
+    """A model file whose content may be exchanged."""
+
+    def __init__(self, weights: str) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def facts(self, model: Path) -> ModelFacts:
+        return replace(super().facts(model), tensor_digest=f"weights {self._weights}")
+
+
+def switched(home: Path, what: str, value: str) -> Library:
+    """Return a library with one of two settings, models or model files."""
+    backend: FakeBackend = Weights(value if what == "weights" else "")
+    settings = SETTINGS
+    if what == "instructions":
+        settings = replace(settings, instructions=value)
+    if what == "folder":
+        settings, backend = replace(settings, model=f"/{value}/m.gguf"), fake()
+    return library_of(home, Watched(backend), settings)
+
+
+SWITCHES = ("instructions", "folder", "weights")
+
+
+@pytest.mark.parametrize("what", SWITCHES)
+def test_switching_to_and_fro_reads_twice_in_all(what: str, home: Path, book: Path) -> None:
+    """Two instructions, two models of one file name or two contents of one file: a state each, and none set aside."""
+    evaluated = []
+    for value in ("one", "two", "one", "two", "one"):
+        library = switched(home, what, value)
+        with opening(library, book) as ready:
+            evaluated.append(book_tokens_evaluated(ready))
+    assert [n > 0 for n in evaluated] == [True, True, False, False, False]
+    assert len(library.states.all()) == 2
+    assert library.states.aside() == []
+
+
+@pytest.mark.parametrize("what", SWITCHES)
+def test_a_switch_and_back_resumes(what: str, home: Path, tmp_path: Path) -> None:
+    """A reading that was stopped goes on at its checkpoint after the book was opened in another way."""
+    book = write_book(tmp_path, chapters(8))
+    sealed(switched(home, what, "one"), book)
+    stopped_after(switched(home, what, "two"), book, lambda e: isinstance(e, Reading) and e.position > e.n_tokens // 3)
+    with opening(switched(home, what, "one"), book) as ready:
+        assert book_tokens_evaluated(ready) == 0
+    library = switched(home, what, "two")
+    kept = [folder.manifest().position for folder in library.states.all() if folder.manifest().state is None]
+    ready, events = opened(library, book)
+    assert [event.position for event in of_type(events, Resumed)] == kept
+    assert book_tokens_evaluated(ready) == ready.n_tokens - kept[0]
+    ready.close()
+
+
+def test_reading_anew_beside_a_state_is_said(home: Path, book: Path) -> None:
+    """With other instructions the sound state stays, which is said; with re-reading off the book is refused."""
+    folder = sealed(switched(home, "instructions", "one"), book)
+    before = {file.name: file.read_bytes() for file in folder.path.iterdir()}
+    with pytest.raises(StateMismatch, match="instructions") as caught:
+        opened(switched(home, "instructions", "two"), book, NO_REREAD)
+    assert caught.value.field == "instructions"
+    ready, events = opened(switched(home, "instructions", "two"), book)
+    ready.close()
+    assert [event.text for event in of_type(events, Notice)] == [
+        "The saved state was made with another instructions. It stays as it is, and the book is read anew beside it."
+    ]
+    assert {file.name: file.read_bytes() for file in folder.path.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [{}, {"model": "m.gguf"}, {"kv_type": "f16"}], ids=str)
+def test_a_state_is_found_by_its_key_whatever_its_folder_is_called(
+    change: dict[str, Any], home: Path, book: Path
+) -> None:
+    """A state in a folder of a name that would not be given today is opened, and switched away from and back to."""
+    settings = replace(SETTINGS, model="m.gguf")
+    library = library_of(home, settings=settings)
+    folder = sealed(library, book)
+    folder.path.rename(library.states.folder("Lanterns", "an identity of before").path)
+    for instructions, is_read in (("", False), ("Other.", True), ("", False), ("Other.", False)):
+        library = library_of(home, settings=replace(SETTINGS, **change, instructions=instructions))
+        with opening(library, book) as ready:
+            assert bool(book_tokens_evaluated(ready)) is is_read
+    assert len(library.states.all()) == 2
+    assert library.states.aside() == []
+
+
 @pytest.mark.parametrize("field", sorted(OF_THE_FILE))
 def test_tokens_that_the_key_does_not_know_are_damage(field: str, home: Path, book: Path) -> None:
     """A state whose key speaks of other tokens than its file holds is refused, and the file named."""
@@ -643,6 +729,7 @@ def test_moved_model_restores_with_the_attention_of_the_state(home: Path, book: 
     assert not of_type(events, Notice)
     assert ready.settings.flash_attention is flash_attention
     assert ready.settings.model == Path("/new/m.gguf")
+    assert folder.manifest().model_path == "/new/m.gguf"  # so that the library does not miss the old one
 
 
 def test_stop_while_restoring(home: Path, book: Path) -> None:

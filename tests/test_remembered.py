@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,19 +59,108 @@ def test_two_windows_keep_each_other_s_changes(tmp_path: Path) -> None:
     assert (last.place("b00c"), last.place("d00d"), last.theme) == (Place(1), Place(2), "nord")
 
 
+def kept_aside(folder: Path) -> list[bytes]:
+    """Return what was set aside, in order."""
+    return [path.read_bytes() for path in sorted(folder.glob("ui.json.damaged-*"))]
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"theme": 3, "books": []}', b" " * (MAX_BYTES + 1)],
     ids=["empty", "cut", "list", "binary", "deep", "types", "large"],
 )
-def test_a_damaged_file_counts_as_empty(tmp_path: Path, content: bytes) -> None:
-    """A file that is not what was written is ignored and replaced by the next change."""
+def test_a_damaged_file_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    """A file that is not what was written counts as empty, and the next change of a place keeps it beside the new."""
     file = tmp_path / "ui.json"
     file.write_bytes(content)
     remembered = Remembered(file)
     assert (remembered.theme, remembered.place("b00c")) == ("", Place())
+    remembered.remember("b00c", Place(4))
+    assert file.read_bytes() == content
+    assert remembered.save()
     remembered.theme = "nord"
-    assert Remembered(file).theme == "nord"
+    again = Remembered(file)
+    assert (again.theme, again.place("b00c")) == ("nord", Place(4))
+    assert kept_aside(tmp_path) == [content]
+
+
+def test_any_flipped_bit_loses_nothing(tmp_path: Path) -> None:
+    """Wherever a bit flips: after the next change all that was in the file is there, or the file is beside it."""
+    file = tmp_path / "ui.json"
+    first = Remembered(file)
+    first.theme = "nord"
+    first.remember("b00c", Place(120, (5, 77), "Who"))
+    assert first.save()
+    good = file.read_bytes()
+    for number in range(0, len(good) * 8, 7):  # each of the eight, in turn
+        flipped = bytearray(good)
+        flipped[number // 8] ^= 1 << number % 8
+        file.write_bytes(flipped)
+        later = Remembered(file)
+        later.remember("0ther", Place(9))
+        assert later.save()
+        now = Remembered(file)
+        assert now.place("0ther") == Place(9)
+        if kept_aside(tmp_path) != [bytes(flipped)]:
+            assert (now.theme, now.place("b00c")) == ("nord", Place(120, (5, 77), "Who")), bytes(flipped)
+        for path in tmp_path.glob("ui.json.damaged-*"):
+            path.unlink()
+
+
+def test_each_damaged_file_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """A second damaged file does not replace the first, and both are private as they were."""
+    file = tmp_path / "ui.json"
+    for content in (b"{1", b"{2"):
+        file.write_bytes(content)
+        Remembered(file).theme = "nord"
+    assert kept_aside(tmp_path) == [b"{1", b"{2"]
+
+
+def refusing(file: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let every opening of a file for reading fail with an I/O error, until it is undone."""
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == file:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    return monkeypatch
+
+
+def test_a_file_that_cannot_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk does not give the file, nothing replaces it, and what was noted waits for the next time."""
+    file = tmp_path / "ui.json"
+    first = Remembered(file)
+    first.theme = "nord"
+    first.remember("b00c", Place(120, (5, 77), "Who"))
+    assert first.save()
+    before = file.read_bytes()
+    second = Remembered(file)
+    with monkeypatch.context() as patch:
+        refusing(file, patch)
+        assert second.place("b00c") == Place()
+        second.remember("b00c", Place(7, (9,)))
+        second.remember("0ther", Place(1))
+        second.theme = "light"
+        assert not second.save()
+        assert not Remembered(file).forget("b00c")
+    assert file.read_bytes() == before
+    assert second.save()
+    last = Remembered(file)
+    assert (last.theme, last.place("0ther")) == ("nord", Place(1))
+    assert last.place("b00c") == Place(7, (5, 9, 77), "Who"), "what was not seen is not replaced"
+    assert kept_aside(tmp_path) == []
+
+
+def test_what_is_forgotten_is_not_set_aside(tmp_path: Path) -> None:
+    """Forgetting a book in a file with another damaged entry leaves no copy of the file, and the entry as it is."""
+    file = tmp_path / "ui.json"
+    file.write_text(json.dumps({"books": {"bad": {"position": -1}, "b00c": {"position": 9, "draft": "Secret"}}}))
+    assert Remembered(file).forget("b00c")
+    assert kept_aside(tmp_path) == []
+    assert Remembered(file).read() == {"books": {"bad": {"position": -1}}}
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,13 @@ from statistics import median
 from typing import Literal, Protocol
 
 from cagchat.bench.long_state import long_bytes, write_long
+from cagchat.bench.memory import peak_bytes
 from cagchat.bench.tables import Cell, Column, Figure, Table
 from cagchat.engine.process import EngineProcess
 from cagchat.engine.protocol import BOOK, Blob, Engine, EngineSettings, Piece, Sampling, Transfer
 from cagchat.errors import CagchatError, EngineCancelled, EngineDied, StorageError
 from cagchat.hardware.meter import Load
-from cagchat.proof import size
+from cagchat.units import size
 
 DEPTHS = tuple(thousands << 10 for thousands in (0, 32, 128, 256, 512, 900))
 PREFILL_BATCHES = 8
@@ -89,15 +90,6 @@ class Gauge(Protocol):
 def nothing_predicted(settings: EngineSettings) -> Predicted:
     """Predict nothing."""
     return {}
-
-
-def peak_bytes(pid: int, proc: Path = Path("/proc")) -> int | None:
-    """Return the most memory a running process ever held, None where the system does not say."""
-    try:
-        lines = (proc / str(pid) / "status").read_text(encoding="ascii", errors="replace").splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration, ValueError, IndexError):
-        return None
 
 
 def room(n_batch: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cagchat import documents
 from cagchat.bench.made_books import made_epub, made_pdf, made_text
-from cagchat.bench.tables import Cell, Column, Table, least
+from cagchat.bench.tables import Cell, Column, Table, least, of_how_many
 from cagchat.bench.workbench import Workbench
 from cagchat.files import private_folder, write_bytes
 
@@ -39,7 +39,7 @@ def measure(bench: Workbench, timer: Callable[[], float] = time.perf_counter) ->
         write_bytes(folder / name, content)
         rows.append(_row(what, folder / name, bench.repeat, timer))
     rows.append(_row(bench.book.name, bench.book, bench.repeat, timer))
-    return Table("documents", "From a file to its text", _COLUMNS, tuple(rows))
+    return Table("documents", "From a file to its text", _COLUMNS, tuple(rows), of_how_many(_COLUMNS, rows))
 
 
 def _row(what: str, path: Path, repeat: int, timer: Callable[[], float]) -> dict[str, Cell]:

@@ -21,7 +21,6 @@ from cagchat.engine.protocol import KvType
 from cagchat.errors import BookTooLong, Stopped, UsageError
 
 Evidence = Literal["on", "off"]
-EVIDENCE: tuple[Evidence, ...] = ("off", "on")
 DIGEST_LENGTH = 16
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cagchat.bench.tables import Cell, Column, Table, least, ratio
+from cagchat.bench.tables import Cell, Column, Table, least, of_how_many, ratio
 from cagchat.bench.workbench import (
     QUESTIONS,
     Workbench,
@@ -64,7 +64,7 @@ def measure(bench: Workbench, timer: Callable[[], float] = time.perf_counter) ->
         if length < whole
     ]
     rows.append(compare(bench, timer))  # last, so that its state is there for the other measurements
-    return Table("reopen", "Opening a book and asking it", COLUMNS, tuple(rows), (NOTE,))
+    return Table("reopen", "Opening a book and asking it", COLUMNS, tuple(rows), (NOTE, *of_how_many(COLUMNS, rows)))
 
 
 def learn(bench: Workbench) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from cagchat.bench.tables import Cell, Column, Table, least, most, ratio
+from cagchat.bench.tables import Cell, Column, Table, least, most, of_how_many, ratio
 from cagchat.bench.workbench import Workbench, open_book
 from cagchat.engine.protocol import BOOK
 from cagchat.errors import StateDamaged
@@ -56,7 +56,7 @@ def measure(bench: Workbench, timer: Callable[[], float] = time.perf_counter) ->
         "copy": copy,
         "ratio": ratio(restore, copy),
     }
-    return Table("restore", "Restoring a state", COLUMNS, (row,), (NOTE,))
+    return Table("restore", "Restoring a state", COLUMNS, (row,), (NOTE, *of_how_many(COLUMNS, (row,))))
 
 
 class Copier:

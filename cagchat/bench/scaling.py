@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from cagchat.bench.device import Clock, peak_bytes
+from cagchat.bench.device import Clock
 from cagchat.bench.made_books import made_text
+from cagchat.bench.memory import peak_bytes
 from cagchat.bench.tables import Cell, Column, Figure, Table, least
 from cagchat.bench.workbench import QUESTIONS, Workbench, cut_book, forget_books
 from cagchat.conversation import AskOptions, Conversation
@@ -25,8 +26,8 @@ from cagchat.events import Answered, Notice, PrepareEvent, Reading, Ready, Resto
 from cagchat.files import private_folder, write_bytes
 from cagchat.library import Library
 from cagchat.opened import OpenBook
-from cagchat.proof import duration
 from cagchat.sessions.store import Sessions
+from cagchat.units import duration
 from cagchat.wording import Extras
 
 SHORTEST, LONGEST = 512, 1 << 20

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import closing
 
-from cagchat.bench.tables import Cell, Column, Figure, Table, most, ratio
+from cagchat.bench.tables import Cell, Column, Figure, Table, most, of_how_many, ratio
 from cagchat.bench.workbench import Workbench, open_book
 from cagchat.engine.child import Child
 from cagchat.engine.protocol import BOOK, CHAT, Engine, Piece, Sampling
@@ -51,7 +51,7 @@ def measure(bench: Workbench, timer: Callable[[], float] = time.perf_counter) ->
         row("prefill", len(text), ours.read, theirs.read),
         row("decode", decoded, ours.decode, theirs.decode),
     )
-    return Table("speed", "Reading and answering", COLUMNS, rows, (NOTE,))
+    return Table("speed", "Reading and answering", COLUMNS, rows, (NOTE, *of_how_many(COLUMNS, rows)))
 
 
 class Rounds:

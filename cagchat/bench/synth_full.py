@@ -23,7 +23,7 @@ from cagchat.files import partial_path, publish, storage_errors
 from cagchat.models.gguf import DEFAULT_ALIGNMENT, TensorInfo
 from cagchat.models.shape import ModelShape
 from cagchat.models.tensors import QUANTISATIONS, aligned, data_bytes, tensors
-from cagchat.proof import size
+from cagchat.units import size
 
 Progress = Callable[[int, int], None]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Literal
 
-from cagchat.proof import duration, size
+from cagchat.units import duration, size
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -63,6 +63,24 @@ def most(runs: Sequence[float]) -> Figure:
 def ratio(above: Figure, below: Figure) -> Figure:
     """Return how many times the one is the other, the best by the best and the median by the median."""
     return Figure(above.best / below.best, above.median / below.median)
+
+
+def of_how_many(columns: Sequence[Column], rows: Sequence[Mapping[str, Cell]]) -> tuple[str, ...]:
+    """Say as a note of how many runs each column shows the best, row by row where they differ; none without figures."""
+    counts: dict[str, list[int]] = {}
+    for column in columns:
+        found = [len(cell.runs) for row in rows if isinstance(cell := row.get(column.key), Figure) and cell.runs]
+        if found:
+            counts[column.title] = found if len(set(found)) > 1 else found[:1]
+    if not counts:
+        return ()
+    said = {
+        title: f"{', '.join(map(str, found))} {'run' if found == [1] else 'runs'}" for title, found in counts.items()
+    }
+    if len(set(said.values())) == 1:
+        return (f"Shown is the best of {next(iter(said.values()))}.",)
+    by_row = ", row by row" if any(len(found) > 1 for found in counts.values()) else ""
+    return (f"Shown is the best{by_row}: {'; '.join(f'“{title}” of {runs}' for title, runs in said.items())}.",)
 
 
 def markdown(table: Table) -> str:

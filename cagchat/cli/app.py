@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from cagchat.cli.output import narrate
 from cagchat.locations import Locations, locate
 from cagchat.settings import Resolved, Settings, resolve, rules
 
@@ -79,6 +79,11 @@ class App:
             self._resolved = self._resolving()
         return self._resolved
 
+    def take_defaults(self) -> None:
+        """Go on with every setting's default, for a command that has to work where the configuration is bad."""
+        defaults = Settings()
+        self._resolved = Resolved(defaults, {field.name: "default" for field in fields(defaults)})
+
     @property
     def settings(self) -> Settings:
         """The merged settings."""
@@ -129,11 +134,11 @@ class App:
 
 def say(text: str) -> None:
     """Tell the user something beside the result: on stderr, because stdout is data."""
-    print(text, file=sys.stderr, flush=True)
+    narrate(f"{text}\n")
 
 
 def complain(message: str, hint: str) -> None:
-    """Show an error: one line and its hint."""
-    say(f"cagchat: {message}")
+    """Show an error: one line and its hint, whatever the names in them hold."""
+    say(f"cagchat: {' '.join(message.splitlines())}")
     if hint:
-        say(f"  hint: {hint}")
+        say(f"  hint: {' '.join(hint.splitlines())}")

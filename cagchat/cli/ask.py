@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.output import narrate, put
+from cagchat.cli.tables import print_json
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
+    from cagchat.documents import Document
     from cagchat.events import Answered
     from cagchat.settings import Settings
-
-STOPPED = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,22 +44,29 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.books import book_source, session_to_continue
     from cagchat.cli.progress import prepare
     from cagchat.cli.until import limit_of
+    from cagchat.errors import Stopped
     from cagchat.library import Options
 
-    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+    def check(document: Document) -> None:
+        if args.until is not None:
+            limit_of(app, document, args.until)
+        session_to_continue(app, document.digest, document.title, args.session, args.go_on)
+
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password, check=check)
     source = book_source(app, [args.book, *args.others])
     book = prepare(app.library, source, options, meanwhile=app.ready_to_chat)
     from cagchat.conversation import Conversation  # by now imported, while the engine started
 
     try:
-        session = session_to_continue(app, book, args.session, args.go_on)
-        limit = limit_of(app, book, args.until) if args.until is not None else None
+        about = book.manifest.book
+        session = session_to_continue(app, about.digest, about.title, args.session, args.go_on)
+        limit = limit_of(app, book.document, args.until) if args.until is not None else None
         conversation = Conversation(book, app.sessions, session, limit=limit)
         events = conversation.ask(question, ask_options(app.settings))
         answered, notices = show(conversation, events, quiet=args.json)
         if args.json:
-            print(json.dumps(as_object(conversation, question, answered, notices), ensure_ascii=False, indent=2))
-        return STOPPED if answered.status == "stopped" else 0
+            print_json(as_object(conversation, question, answered, notices))
+        return Stopped.exit_code if answered.status == "stopped" else 0
     finally:
         book.close()
 
@@ -109,7 +116,7 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
     from cagchat.quotes.footnotes import footnotes
 
     notices: list[str] = []
-    begun = False
+    begun = unfinished = False  # whether the answer has begun, and whether the cursor stands behind a piece of it
     # Closed whatever happens, a broken pipe too, so that the turn is settled while the chats are still open.
     with on_interrupt(conversation.stop), closing(events):
         for event in reading_shown(events):
@@ -119,17 +126,22 @@ def show(conversation: Conversation, events: Asking, *, quiet: bool = False) -> 
                     shown = text if begun else text.lstrip()
                     begun = begun or bool(shown)
                     if not quiet:
-                        print(shown, end="", flush=True)
+                        put(shown, end="")
+                        unfinished = not shown.endswith("\n") if shown else unfinished
                 case Thinking(text) if not quiet:
-                    print(text, end="", file=sys.stderr, flush=True)
+                    narrate(text)
                 case Limited():
                     say(sentence(event))
                 case Notice(text):
                     notices.append(text)
+                    if unfinished:
+                        put("")
+                        unfinished = False
                     say(text)
                 case Answered():
                     if not quiet:
-                        print(flush=True)
+                        if unfinished or not begun:
+                            put("")
                         if event.status == "stopped":
                             say("(stopped; kept as it is)")
                         say(summary(event))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cagchat import __version__
 from cagchat.cli import bench_device, bench_peers, bench_recall, bench_scaling, bench_synth
-from cagchat.cli.options import add_engine
+from cagchat.cli.options import add_engine, at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every side-by-side measurement."""
     parser.add_argument("--book", metavar="FILE", help="the book to measure with; default: the demonstration's story")
     parser.add_argument(
-        "--repeat", type=at_least_one, default=3, metavar="N", help="runs of each; the best is shown. Default: 3."
+        "--repeat",
+        type=at_least_one,
+        default=3,
+        metavar="N",
+        help="runs of each: fewer of a long reading, more of a short restore; each table says. Default: 3.",
     )
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON too, with every run")
 
@@ -116,7 +120,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat import documents
     from cagchat.bench.workbench import Workbench
     from cagchat.cli.app import say
-    from cagchat.engine.bindings import default_threads
+    from cagchat.engine.bindings import threads_for
     from cagchat.models.find import resolve_model
 
     book = Path(args.book).expanduser().absolute() if args.book else story(home)
@@ -125,7 +129,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
         app.settings,
         # Without a name the model that comes with the program, not whatever lies in the user's folder.
         model=str(resolve_model(app.settings.model, home / "models").absolute()),
-        threads=app.settings.threads or default_threads(),
+        threads=threads_for(app.settings.threads),
         # Every way that is compared gets the same; batch and attention are what the plan gives a reader.
         kv_type="f16" if app.settings.kv_type == "auto" else app.settings.kv_type,
         experts_in_ram=max(0, app.settings.experts_in_ram),
@@ -192,7 +196,7 @@ def show_machine(machine: dict[str, str | int]) -> None:
         f"{machine['processor']}, {machine['cores']} cores ({machine['threads']} used), llama-cpp-python "
         f"{machine['llama_cpp_python']}, {machine['model']}, KV {machine['kv_type']}, "
         f"{machine['attention']} attention, batch {machine['batch']}; "
-        f"{machine['book']}, {machine['tokens']:,} tokens. The best of {machine['repeat']} runs is shown.\n",
+        f"{machine['book']}, {machine['tokens']:,} tokens.\n",
         flush=True,
     )
 
@@ -227,10 +231,3 @@ def names(text: str) -> tuple[str, ...]:
 def numbers(text: str) -> tuple[int, ...]:
     """Read `--lengths`."""
     return tuple(at_least_one(part) for part in text.split(",") if part.strip())
-
-
-def at_least_one(text: str) -> int:
-    """Read a count."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)

@@ -33,7 +33,6 @@ LENGTHS = (1024, 2048, 3072)  # the demonstration's story is 3,412 tokens long f
 DEPTHS = FACTS = 10
 SEEDS = 3
 ANSWER_TOKENS, QUOTE_TOKENS = 48, 160
-STOPPED = 130
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +97,7 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.app import say
     from cagchat.cli.bench import story
     from cagchat.cli.interrupt import on_interrupt
+    from cagchat.errors import Stopped
     from cagchat.files import private_folder
 
     for wanted in (args.json, args.svg):
@@ -120,7 +120,7 @@ def run(app: App, args: argparse.Namespace) -> int:
             content = recall(app, args, settings, facts, document, shelf, journal, identity, stop)
     if args.json:
         write(args.json, f"{json.dumps(content, ensure_ascii=False, indent=2)}\n")
-    return STOPPED if stop.asked else 0
+    return Stopped.exit_code if stop.asked else 0
 
 
 def recall(

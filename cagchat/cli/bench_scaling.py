@@ -79,7 +79,7 @@ def machine_of(bench: Workbench) -> str:
 def panels(curves: Mapping[str, Sequence[Point]]) -> list[Panel]:
     """Return what is drawn: a panel for each quantity, a curve in it for each model."""
     from cagchat.bench.line_plot import Panel
-    from cagchat.proof import duration, size
+    from cagchat.units import duration, size
 
     def panel(title: str, value: Callable[[Point], float | None], shown: Callable[[float], str]) -> Panel:
         measured = {
@@ -120,6 +120,6 @@ def minutes(text: str) -> float:
 
 def length(text: str) -> int:
     """Read a number of tokens."""
-    from cagchat.cli.bench import at_least_one
+    from cagchat.cli.options import at_least_one
 
     return at_least_one(text)

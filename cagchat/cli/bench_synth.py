@@ -33,7 +33,7 @@ def run(app: App, args: argparse.Namespace) -> int:
     """Write the file and print its path."""
     from cagchat.bench.synth_full import write_full
     from cagchat.cli.app import say
-    from cagchat.proof import size
+    from cagchat.units import size
 
     shape, quantisation, tied = wanted(app, args.entry, args.quant)
     told = 0

@@ -3,54 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cagchat.errors import SessionError, StateError
+from cagchat.errors import SessionError
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.documents import Source
-    from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
     from cagchat.states.store import States
     from cagchat.states.upkeep import Standing
-
-
-def book_path(app: App, name: str) -> Path:
-    """Return the file of a book given by path, or by title or unique beginning of one that has been read.
-
-    A name that is neither is returned as a path, so that the error says what is missing.
-    """
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    try:
-        recorded = states_of(app).find(name).manifest().book.path
-    except StateError:
-        return path
-    return Path(recorded)
 
 
 def book_source(app: App, names: Sequence[str]) -> Source:
     """Return the bytes of a book given by files, a folder or -, or by title or beginning of one that has been read.
 
     When a book that was read is no longer where it was (its file is gone, it came through stdin), the text in its state
-    stands in for it: it is the same text, so it is the same book.
+    stands in for it: it is the same text, so it is the same book. Raises `BookError` for what is missing, and
+    `StateError` for a title that could be several books'.
     """
     from cagchat import documents
-    from cagchat.documents.gathering import expanded
+    from cagchat.documents.gathering import expanded, is_there
     from cagchat.documents.source import STDIN
     from cagchat.recorded import Recorded
 
-    if len(names) > 1 or names[0] == STDIN or expanded(names[0]).exists():
+    if len(names) > 1 or names[0] == STDIN or is_there(expanded(names[0])):
         return documents.gather(names)
-    try:
-        folder = states_of(app).find(names[0])
-        recorded = Recorded(folder, folder.manifest())
-    except StateError:
+    folder = states_of(app).find_book(names[0])
+    if folder is None:
         return documents.gather(names)  # says what is missing
-    return recorded.source()
+    return Recorded(folder, folder.manifest()).source()
 
 
 def states_of(app: App) -> States:
@@ -68,17 +50,19 @@ def standings(app: App) -> list[Standing]:
     return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]
 
 
-def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool) -> Session | None:
+def session_to_continue(app: App, digest: str, title: str, name: str | None, go_on: bool) -> Session | None:
     """Return the chat that `--session` names, or with `-c` the last one about the book; None for a new one.
 
     Raises `SessionError` when there is none, or when it is about another book.
     """
-    digest = book.manifest.book.digest
+    from cagchat.sessions.naming import one_line
+
+    title = one_line(title)
     if name:
         session = app.sessions.find(name)
         if session.book_digest != digest:
             raise SessionError(
-                f"The chat {session.id} is about {session.book_title}, not about {book.manifest.book.title}.",
+                f"The chat {session.id} is about {one_line(session.book_title)}, not about {title}.",
                 "`cagchat sessions list` shows which chat is about which book.",
             )
         return session
@@ -86,7 +70,5 @@ def session_to_continue(app: App, book: OpenBook, name: str | None, go_on: bool)
         return None
     latest = app.sessions.latest(digest)
     if latest is None:
-        raise SessionError(
-            f"There is no chat about {book.manifest.book.title} to go on with.", "Leave out -c to begin one."
-        )
+        raise SessionError(f"There is no chat about {title} to go on with.", "Leave out -c to begin one.")
     return latest

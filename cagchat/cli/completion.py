@@ -91,13 +91,13 @@ def chat_names(prefix: str, **others: object) -> dict[str, str]:
 
 def titles(locations: Locations) -> Iterable[str]:
     """Return the titles of books that have been read."""
-    from cagchat.states.store import States, title_and_path
+    from cagchat.states.store import States, book_of
 
     try:
-        found = [title_and_path(folder)[0] for folder in States(locations.states).all()]
+        found = [book_of(folder) for folder in States(locations.states).all()]
     except (CagchatError, OSError):
         return []
-    return dict.fromkeys(filter(None, found))
+    return dict.fromkeys(book.title for book in found if book and book.title)
 
 
 def paths(prefix: str) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_json, complete_with
+from cagchat.cli.output import put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.settings import PREFIX, rules
 
@@ -47,7 +48,7 @@ def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
     match args.action:
         case "path":
-            print(app.locations.config_file)
+            put(str(app.locations.config_file))
             return 0
         case "set":
             return set_value(app, args)
@@ -86,7 +87,7 @@ def set_value(app: App, args: argparse.Namespace) -> int:
 
     file = app.locations.config_file
     value = write_value(file, args.key, args.value)
-    print(f"{args.key} = {shown(value)}")
+    put(f"{args.key} = {shown(value)}")
     warn_of_override(app, args.key)
     say(f"Written to {file}.")
     return 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import sys
+from shutil import which
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_engine
@@ -41,8 +45,18 @@ def run(app: App, args: argparse.Namespace) -> int:
         say("\nThe book is closed, the engine has ended. Opening it again from disk:")
         right += ask_all(app, path, last, options)
         total = len(first) + len(last)
-        say(f"\n{right} of {total} answers hold what the story says. Now a book of yours: cagchat ask FILE QUESTION")
+        say(
+            f"\n{right} of {total} answers hold what the story says. Now a book of yours: {program()} ask FILE QUESTION"
+        )
     return 0 if right == total else 1
+
+
+def program() -> str:
+    """Return what to type for this program: its name where the shell finds it, else how it was started."""
+    if which("cagchat"):
+        return "cagchat"
+    path = os.path.relpath(sys.argv[0])
+    return "python -m cagchat" if path.endswith("__main__.py") else shlex.quote(path)
 
 
 def ask_all(app: App, path: Path, questions: list[Question], options: AskOptions) -> int:

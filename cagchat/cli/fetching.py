@@ -18,7 +18,7 @@ from cagchat.models.download.events import (
     Retrying,
     Waiting,
 )
-from cagchat.proof import duration, size
+from cagchat.units import duration, size
 
 if TYPE_CHECKING:
     from cagchat.models.download.source import Source

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cagchat.cli.app import say
+from cagchat.cli.output import is_terminal
+from cagchat.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -39,14 +41,14 @@ class GaugeLine(AbstractContextManager["GaugeLine"]):
     def say(self, text: str) -> None:
         """Print a line."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(printable(text), markup=False, highlight=False)
         else:
             say(text)
 
     def progress(self, done: int, total: int | None, text: str) -> None:
         """Show that `done` of `total` is done, in words too; `total` is None while it is not known."""
-        if sys.stderr.isatty():
-            self._draw(done, total, text)
+        if is_terminal(sys.stderr):
+            self._draw(done, total, printable(text))
         elif (now := self._clock()) - self._last_line_s >= LINE_EVERY_S:
             self._last_line_s = now
             say(f"  {text}")

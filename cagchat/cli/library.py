@@ -13,6 +13,7 @@ from cagchat.cli.books import standings, states_of
 from cagchat.cli.completion import state_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
 from cagchat.cli.tables import moment, print_json, print_lines, print_pairs, print_table
+from cagchat.settings import rules
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -41,12 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify = action("verify", "check every byte of saved states against what was written; exit code 1 for damage")
     add_names(verify, none="all when none is given")
     add_json(verify, action=True)
-    rm = action("rm", "delete saved states; chats about them stay")
+    rm = action("rm", "delete saved states and what was set aside of their books; chats about them stay")
     add_names(rm)
     add_yes(rm)
     prune = action("prune", "delete leftovers, what was set aside, and the states that were not used for longest")
     prune.add_argument("--days", metavar="N", type=not_negative, help="delete states not used for N days")
-    prune.add_argument("--budget", metavar="GB", type=not_negative, help="delete until the rest takes at most GB")
+    prune.add_argument("--budget", metavar="GB", type=gigabytes, help="delete until the rest takes at most GB")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
     add_yes(prune)
     add_json(prune, action=True)
@@ -72,6 +73,14 @@ def not_negative(text: str) -> float:
     return number
 
 
+def gigabytes(text: str) -> float:
+    """Return what the setting disk_budget_gb may be, for argparse."""
+    number, most = not_negative(text), rules()["disk_budget_gb"].high
+    if number > most:
+        raise argparse.ArgumentTypeError(f"{text} is no budget: at most {most:,.0f}, in gigabytes")
+    return number
+
+
 def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
     match args.action:
@@ -90,13 +99,14 @@ def run(app: App, args: argparse.Namespace) -> int:
 def list_states(app: App, args: argparse.Namespace) -> int:
     """List the states, what they take together, and what stands aside."""
     from cagchat.cli.app import say
-    from cagchat.proof import size
-    from cagchat.states.upkeep import aside
+    from cagchat.states.upkeep import aside, damaged_chats
+    from cagchat.units import size
 
     found = standings(app)
     put_aside = list(aside(states_of(app)))
     used = sum(s.size_bytes for s in found) + sum(a.size_bytes for a in put_aside)
     budget = int(app.settings.disk_budget_gb * 1e9)
+    put_aside += damaged_chats(app.locations.sessions_db)  # which no budget of states counts
     if args.json:
         removed = [{"path": str(a.path), "reason": a.why, "size_bytes": a.size_bytes} for a in put_aside]
         listed = [as_object(standing) for standing in found]
@@ -118,7 +128,7 @@ def list_states(app: App, args: argparse.Namespace) -> int:
 
 def shown(standing: Standing) -> tuple[str, ...]:
     """Return a state's cells for a reader."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     manifest, end = standing.manifest, (size(standing.size_bytes), standing.text, moment(standing.used_at))
     if manifest is None:
@@ -180,7 +190,7 @@ def show_info(app: App, args: argparse.Namespace) -> int:
 
 def facts(manifest: Manifest, status: str, standing: Standing) -> list[tuple[str, str]]:
     """Return what a manifest says, as pairs of a name and words."""
-    from cagchat.proof import duration, size
+    from cagchat.units import duration, size
 
     book, key, probe = manifest.book, manifest.key, manifest.probe
     speed = f", {manifest.position / manifest.read_s:,.0f} tok/s" if manifest.read_s > 0 else ""
@@ -250,12 +260,13 @@ def remove_states(app: App, args: argparse.Namespace) -> int:
     """Delete states by name."""
     from cagchat.cli.app import say
     from cagchat.cli.places import forget_place
-    from cagchat.forgetting import digest_of, forget_titles
-    from cagchat.proof import size
+    from cagchat.forgetting import aside_of, digest_of, forget_titles
+    from cagchat.units import size
 
     states = states_of(app)
     states.finish_deleting()  # what an earlier `rm` that was killed has left, whatever is asked for now
     folders = list(dict.fromkeys(folder_called(app, name) for name in args.names))
+    folders = [*aside_of(states, folders), *folders]  # those first: who is killed in between can name the book again
     for folder in folders:
         say(f"{folder.name}, {size(folder.size_bytes())}")
     if not confirmed(f"Delete {'this' if len(folders) == 1 else f'these {len(folders)}'}?", yes=args.yes):
@@ -276,7 +287,9 @@ def prune(app: App, args: argparse.Namespace) -> int:
     from cagchat.forgetting import forget_titles
     from cagchat.states.upkeep import remove
 
-    chosen = to_prune(app, args)
+    chosen, stay = to_prune(app, args)
+    for folder in stay:
+        say(f"{folder.name} is open in a chat and stays.")
     if args.dry_run:
         total = sum(removal.size_bytes for removal in chosen)
         report(chosen, total, args.json, dry_run=True)
@@ -299,24 +312,30 @@ def prune(app: App, args: argparse.Namespace) -> int:
     return 0
 
 
-def to_prune(app: App, args: argparse.Namespace, now: float | None = None) -> tuple[Removal, ...]:
-    """Return what the flags choose; `now` is the present time when none is given."""
+def to_prune(
+    app: App, args: argparse.Namespace, now: float | None = None
+) -> tuple[tuple[Removal, ...], list[StateFolder]]:
+    """Return what the flags choose, and what stays because it is open; `now` is the present time when none is given."""
     from cagchat.states.upkeep import removable
 
     budget = args.budget
     if budget is None and args.days is None:
         budget = app.settings.disk_budget_gb
     now = time.time() if now is None else now
-    return removable(
+    stay: list[StateFolder] = []
+    chosen = removable(
         states_of(app),
+        chats=app.locations.sessions_db,
         budget_bytes=None if budget is None else int(budget * 1e9),
         unused_since=None if args.days is None else now - args.days * DAY_S,
+        stays=stay.append,
     )
+    return chosen, stay
 
 
 def report(removals: Sequence[Removal], freed: int, as_json: bool, *, dry_run: bool) -> None:
     """Say what was deleted, or would be, and how much room that makes."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     if as_json:
         found = [{"path": str(r.path), "kind": r.kind, "why": r.why, "size_bytes": r.size_bytes} for r in removals]
@@ -329,7 +348,7 @@ def report(removals: Sequence[Removal], freed: int, as_json: bool, *, dry_run: b
 
 def sentence(removal: Removal) -> str:
     """Return what would go and why, in one line."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     return f"{removal.path.name}, {size(removal.size_bytes)}: {removal.why}"
 

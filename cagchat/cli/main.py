@@ -7,9 +7,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cagchat import __version__
+from cagchat.cli.output import give_up, is_terminal, refusal_of, take_any_character
+from cagchat.printable import printable
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -26,7 +29,7 @@ COMMANDS = {
     "models": "list, fetch, verify and remove model files",
     "config": "show and change settings",
     "doctor": "show what was found on this machine, and what is wrong with it",
-    "demo": "read a short story with a small model and ask it three questions",
+    "demo": "read a short story with a small model and ask it four questions",
     "bench": "measure restore, prefill and decode side by side with other ways",
     "completion": "print the completion script for bash, zsh or fish",
 }
@@ -38,7 +41,6 @@ examples:
   cagchat ask novel.txt "Who is Dolokhov?"      ask it, now and for ever after
   cagchat ask novel.txt -c "And his mother?"    go on with the last chat about it
 """
-STOPPED = 130
 
 
 def build_parser(only: str) -> argparse.ArgumentParser:
@@ -60,7 +62,28 @@ def build_parser(only: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, or the library on a terminal; return 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        take_any_character(stream)
+    try:
+        try:
+            return command(list(sys.argv[1:] if argv is None else argv))
+        finally:  # after --help and wrong usage too: at the interpreter's end nobody could say what went wrong
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # whoever read stdout has gone
+        give_up(sys.stdout)
+        return 1
+    except OSError as error:
+        from cagchat.cli.app import complain
+
+        give_up(sys.stdout)
+        reason = refusal_of(error) or str(error)
+        complain(f"What was to be printed could not be written: {reason}.", "Make room there, or redirect stdout.")
+        return 1
+
+
+def command(arguments: list[str]) -> int:
+    """Run the command of a command line."""
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
@@ -83,13 +106,8 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     if len(rest) == 1 and getattr(args, "question", "") is None and (rest[0] == "-" or not rest[0].startswith("-")):
         args.question = rest.pop()
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.error(printable(f"unrecognized arguments: {' '.join(rest)}"))
     return args
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a standard stream is a terminal; a program may have been started without it."""
-    return stream is not None and stream.isatty()
 
 
 def named(words: Sequence[str]) -> str:
@@ -100,7 +118,7 @@ def named(words: Sequence[str]) -> str:
 def run(args: argparse.Namespace) -> int:
     """Run a parsed command inside the outer border: no traceback reaches a user."""
     from cagchat.cli.app import App, complain
-    from cagchat.errors import CagchatError
+    from cagchat.errors import CagchatError, Stopped
 
     try:
         with App.from_arguments(args) as app:
@@ -110,13 +128,25 @@ def run(args: argparse.Namespace) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         complain("Stopped.", "")
-        return STOPPED
+        return Stopped.exit_code
     except BrokenPipeError:
-        # Whoever read stdout has gone; the interpreter must not try to flush into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except Exception as error:  # the outer border
+        if isinstance(error, OSError) and refusal_of(error):
+            raise
+        if folder_is_gone():
+            complain("The folder that this was started in is gone.", "Go to another one with `cd`.")
+            return 1
         return crash(error)
+
+
+def folder_is_gone() -> bool:
+    """Tell whether the current folder was deleted: then no path in it means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def dispatch(app: App, args: argparse.Namespace) -> int:

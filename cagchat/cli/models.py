@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import model_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
+from cagchat.cli.output import put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.errors import CagchatError
 from cagchat.locations import locate
@@ -123,7 +124,7 @@ def own_models(app: App, catalogue: Catalogue) -> tuple[FoundModel, ...]:
 def list_models(app: App, args: argparse.Namespace) -> int:
     """List what is on this disk."""
     from cagchat.cli.app import say
-    from cagchat.proof import size
+    from cagchat.units import size
 
     found = models_of(app, catalogue_of(app))
     if args.json:
@@ -154,7 +155,7 @@ def known_as(model: FoundModel) -> str:
 
 def list_available(app: App, args: argparse.Namespace) -> int:
     """List the catalogue: every file of every model, the preferred one first."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     entries = catalogue_of(app).entries.values()
     if args.json:
@@ -199,7 +200,7 @@ def print_path(app: App, args: argparse.Namespace) -> int:
     """Print the path of the model that a name means."""
     from cagchat.models.find import resolve_model
 
-    print(resolve_model(args.name, app.locations.models, catalogue=catalogue_of(app)))
+    put(str(resolve_model(args.name, app.locations.models, catalogue=catalogue_of(app))))
     return 0
 
 
@@ -232,7 +233,7 @@ def add_model(app: App, args: argparse.Namespace) -> int:
     for part, name in zip(parts, names, strict=True):
         how = link(part.resolve(), folder / name)
         say(f"{name}: {how}.")
-    print(folder / names[0])
+    put(str(folder / names[0]))
     return 0
 
 
@@ -267,7 +268,7 @@ def get_model(app: App, wanted: str, quantisation: str, sha256: str) -> int:
 
     source = source_of(wanted, quantisation, sha256, catalogue_of(app))
     say(f"Fetching {source.name} from {source.page or source.url}. Ctrl-C keeps what came.")
-    print(fetch(all_parts(source), app.locations.models))
+    put(str(fetch(all_parts(source), app.locations.models)))
     return 0
 
 
@@ -402,7 +403,7 @@ def remove_models(app: App, args: argparse.Namespace) -> int:
     """Delete models of the own folder for good."""
     from cagchat.cli.app import say
     from cagchat.files import storage_errors
-    from cagchat.proof import size
+    from cagchat.units import size
 
     catalogue = catalogue_of(app)
     own = own_models(app, catalogue)
@@ -418,7 +419,7 @@ def remove_models(app: App, args: argparse.Namespace) -> int:
             with storage_errors(path):
                 freed += freed_bytes(path)
                 path.unlink(missing_ok=True)
-        print(f"Deleted {model.name}: {size(freed)} freed.", flush=True)
+        put(f"Deleted {model.name}: {size(freed)} freed.")
     return 0
 
 

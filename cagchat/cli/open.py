@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.output import put
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking, AskOptions, Conversation
-    from cagchat.documents import Source
+    from cagchat.documents import Document, Source
     from cagchat.library import Options
     from cagchat.opened import OpenBook
     from cagchat.sessions.session import Session
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Open the book and answer questions until the user leaves."""
-    from cagchat.cli.main import is_terminal
+    from cagchat.cli.output import is_terminal
     from cagchat.errors import UsageError
 
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
@@ -54,11 +55,18 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.library import Options
 
     source = book_source(app, args.book)
-    options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
+
+    def check(document: Document) -> None:
+        if args.until is not None:
+            limit_of(app, document, args.until)
+        session_to_continue(app, document.digest, document.title, args.session, args.go_on)
 
     def choose(book: OpenBook) -> Session | None:
-        book.limit = limit_of(app, book, args.until) if args.until is not None else None
-        return session_to_continue(app, book, args.session, args.go_on)
+        book.limit = limit_of(app, book.document, args.until) if args.until is not None else None
+        about = book.manifest.book
+        return session_to_continue(app, about.digest, about.title, args.session, args.go_on)
+
+    options = Options(truncate=args.truncate, reread=args.reread, password=args.password, check=check)
 
     return plain(app, source, options, choose) if args.plain else full_screen(app, source, options, choose)
 
@@ -128,11 +136,13 @@ class Prompt:
 
     def greet(self) -> None:
         """Say which book is open and how to get help, and show what was said before in a continued chat."""
+        from cagchat.sessions.naming import one_line
+
         known = f", known up to {limit.words}" if (limit := self.conversation.limit) else ""
-        title = self.book.manifest.book.title
-        print(f"{title}: {self.book.n_tokens:,} tokens in context{known}. /help shows the commands.")
+        title = one_line(self.book.manifest.book.title)
+        put(f"{title}: {self.book.n_tokens:,} tokens in context{known}. /help shows the commands.")
         for turn in self.conversation.turns():
-            print(f"\n> {turn.question}\n{turn.answer}")
+            put(f"\n> {turn.question}\n{turn.answer}")
 
     def loop(self) -> None:
         """Prompt until the end of input or /quit."""
@@ -172,6 +182,7 @@ class Prompt:
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError
         from cagchat.questions import filled
+        from cagchat.sessions.naming import one_line
 
         name, _, rest = line.partition(" ")
         match name:
@@ -179,17 +190,17 @@ class Prompt:
                 return self.conversation.regenerate(self.options)
             case "/edit":
                 number, _, question = rest.strip().partition(" ")
-                if not number.isdigit() or not question.strip():
+                if not number.isdecimal() or not question.strip():
                     raise UsageError("/edit needs a number and a question.", "/edit 2 And who is his mother?")
                 return self.conversation.edit(int(number), question, self.options)
             case "/turns":
                 for turn in self.conversation.turns():
-                    print(f"{turn.number:>3}  {turn.question}")
+                    print(f"{turn.number:>3}  {one_line(turn.question)}")
             case "/new":
                 self.conversation = Conversation(self.book, self.app.sessions)
                 print("A new chat about the same book.")
             case "/until":
-                self.book.limit = limit_of(self.app, self.book, rest)
+                self.book.limit = limit_of(self.app, self.book.document, rest)
                 self.conversation.limit_to(self.book.limit)
                 print("The next question goes by it.")
             case "/help":
@@ -198,6 +209,6 @@ class Prompt:
                 ready_made = filled(self.book.document, name, rest)
                 if ready_made is None:
                     raise UsageError(f"There is no command {name}.", "/help lists them.")
-                print(f"> {ready_made}")
+                put(f"> {ready_made}")
                 return self.conversation.ask(ready_made, self.options)
         return None

@@ -9,6 +9,7 @@ from getpass import getpass
 from typing import TypeVar
 
 from cagchat.cli.completion import book_names, model_names
+from cagchat.cli.output import narrate
 from cagchat.errors import UsageError
 from cagchat.settings import ANSWERING, ENGINE, rules
 
@@ -89,18 +90,25 @@ def add_json(parser: argparse.ArgumentParser, *, action: bool = False) -> None:
     parser.add_argument("--json", action="store_true", default=default, help="print everything as JSON")
 
 
-def add_yes(parser: argparse.ArgumentParser) -> None:
+def at_least_one(text: str) -> int:
+    """Read a count, for argparse."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def add_yes(parser: argparse.ArgumentParser, what: str = "delete") -> None:
     """Add the flag that answers `confirmed` beforehand."""
-    parser.add_argument("-y", "--yes", action="store_true", help="delete without asking")
+    parser.add_argument("-y", "--yes", action="store_true", help=f"{what} without asking")
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
+def confirmed(question: str, *, yes: bool, what: str = "delete") -> bool:
     """Ask on the terminal unless `yes` has answered already. Raises `UsageError` where nobody can be asked."""
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("Nobody can be asked whether to delete: stdin is no terminal.", "Add -y to do it.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        raise UsageError(f"Nobody can be asked whether to {what}: stdin is no terminal.", "Add -y to do it.")
+    narrate(f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -117,7 +125,7 @@ def unlocked(load: Callable[[str], T], password: str, ask: Callable[[str], str] 
         except PasswordNeeded as locked:
             if sys.stdin is None or not sys.stdin.isatty():
                 raise
-            print(locked.message, file=sys.stderr)
+            narrate(f"{locked.message}\n")
             password = ask("Password: ")
             if not password:
                 raise

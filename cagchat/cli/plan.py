@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.engine.protocol import VocabularyReader
     from cagchat.plan.card import Card
-    from cagchat.plan.choose import Machine
+    from cagchat.plan.choose import Machine, Plan
     from cagchat.plan.planner import Planner
     from cagchat.settings import Settings
 
@@ -76,6 +76,8 @@ def run(app: App, args: argparse.Namespace) -> int:
 
     plan = choose(cards(machine), count, wish, machine, everything=args.everything)
     best = plan.chosen or plan.farthest
+    planned_here = args.vram is None and args.ram is None
+    absent = best is not None and best.way.card.path is None
     report = Report(
         document=document,
         plan=plan,
@@ -85,6 +87,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         minutes=lambda option: planner.minutes(option, machine, here=args.vram is None),
         larger=None if plan.chosen else smallest_card(cards, count, wish, machine),
         chat_tokens=wish.chat_tokens,
+        until_then=until_then(choose(here, count, wish, machine)) if planned_here and absent else "",
         everything=args.everything,
     )
     if args.json:
@@ -94,6 +97,14 @@ def run(app: App, args: argparse.Namespace) -> int:
     else:
         print_report(report)
     return 0 if plan.chosen else 1
+
+
+def until_then(plan: Plan) -> str:
+    """Say what `cagchat open` takes of the models on this disk while a better one is not here."""
+    if plan.chosen is None:
+        return "no model on this disk holds the whole book"
+    way = plan.chosen.way
+    return f"{way.card.label}, KV {way.kv_type}, context {way.n_context:,}, is on this disk"
 
 
 def vocabulary(name: str | None) -> Path | None:

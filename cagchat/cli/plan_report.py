@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cagchat.cli.output import put
 from cagchat.cli.tables import print_table
 from cagchat.documents import Document
 from cagchat.models.catalogue import GIB
@@ -12,7 +13,7 @@ from cagchat.plan.card import Card
 from cagchat.plan.choose import Option, Plan, remarks
 from cagchat.plan.forecast import Tally
 from cagchat.plan.rates import Estimate
-from cagchat.proof import size
+from cagchat.units import size
 
 MIB = 1 << 20
 NAME_WIDTH = 24
@@ -24,8 +25,8 @@ class Report:
     """A plan and what is said around it.
 
     `part` is the chosen option, or when nothing holds the whole book the one that holds most of it with no more than
-    that. `larger` is the smallest card (GiB) that would hold the book, and how. With `everything` no option is left
-    out of the table.
+    that. `larger` is the smallest card (GiB) that would hold the book, and how. `until_then` says what reads the book
+    here while the chosen model is not on this disk. With `everything` no option is left out of the table.
     """
 
     document: Document
@@ -36,6 +37,7 @@ class Report:
     minutes: Callable[[Option], Sequence[Estimate]]
     larger: tuple[float, Option] | None
     chat_tokens: int
+    until_then: str = ""
     everything: bool = False
 
 
@@ -49,7 +51,7 @@ def gib(n_bytes: float) -> str:
 def print_report(report: Report) -> None:
     """Print the plan on stdout."""
     for line in lines(report):
-        print(line)
+        put(line)
     options = report.plan.options
     shown = [option for option in options if option.holds or report.everything]
     if shown:
@@ -87,6 +89,8 @@ def lines(report: Report) -> Iterator[str]:
         if card.path is None:
             fetch = f"cagchat models get {card.model} --quant {card.quantisation}"
             yield f"  to fetch it: {fetch} ({size(card.size_bytes)})"
+        if report.until_then:
+            yield f"  until then: {report.until_then}"
     if report.larger:
         gigabytes, other = report.larger
         yield f"a card of {gigabytes:g} GB would hold the whole book, with {way_words(other)}"
@@ -195,6 +199,7 @@ def as_json(report: Report) -> dict[str, object]:
         "chosen": option_json(report, plan.chosen) if plan.chosen else None,
         "beginning": option_json(report, part) | {"held": held(report, part)} if part and not plan.chosen else None,
         "larger_card_gib": report.larger[0] if report.larger else None,
+        "until_then": report.until_then,
         "options": [option_json(report, option) for option in plan.options],
     }
 

@@ -22,7 +22,8 @@ from cagchat.events import (
     Sealed,
     Waiting,
 )
-from cagchat.proof import duration, size
+from cagchat.sessions.naming import one_line
+from cagchat.units import duration, size
 
 if TYPE_CHECKING:
     from cagchat.documents import Source
@@ -70,7 +71,7 @@ def progress_text(event: Reading) -> str:
     if event.remaining_s:
         parts.append(f"{duration(event.remaining_s)} left")
     if event.section:
-        parts.append(event.section)
+        parts.append(one_line(event.section))
     return ", ".join(parts)
 
 
@@ -93,11 +94,11 @@ def lines(event: PrepareEvent) -> Iterator[str]:
             yield text
         case Waiting(title, pid):
             who = f"process {pid}" if pid else "another process"
-            yield f"{title} is being read by {who}; waiting until it is done (Ctrl-C to give up)."
+            yield f"{one_line(title)} is being read by {who}; waiting until it is done (Ctrl-C to give up)."
         case Planned():
             yield (
-                f"Reading {event.title}: {event.n_tokens:,} tokens with {event.model}, context {event.n_context:,}, "
-                f"KV {event.kv_type}{costs(event)}. Ctrl-C keeps what is read."
+                f"Reading {one_line(event.title)}: {event.n_tokens:,} tokens with {one_line(event.model)}, "
+                f"context {event.n_context:,}, KV {event.kv_type}{costs(event)}. Ctrl-C keeps what is read."
             )
             yield from (f"  {reason}" for reason in event.reasons)
         case Resumed(position, n_tokens):

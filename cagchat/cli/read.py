@@ -22,7 +22,8 @@ def run(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.books import book_source
     from cagchat.cli.progress import prepare
     from cagchat.library import Options
-    from cagchat.proof import size
+    from cagchat.sessions.naming import one_line
+    from cagchat.units import size
 
     options = Options(truncate=args.truncate, reread=args.reread, password=args.password)
     book = prepare(app.library, book_source(app, args.book), options)
@@ -30,7 +31,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         if book.manifest.state is None:
             return 1  # the notice has said why it could not be saved
         total = size(book.manifest.state.blob.size_bytes)
-        print(f"{book.manifest.book.title} is ready: {book.n_tokens:,} tokens, {total} on disk.")
+        print(f"{one_line(book.manifest.book.title)} is ready: {book.n_tokens:,} tokens, {total} on disk.")
         return 0
     finally:
         book.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
-from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
-from cagchat.cli.tables import moment, print_json, print_lines, print_table
+from cagchat.cli.options import add_json, add_yes, at_least_one, complete_with, confirmed
+from cagchat.cli.output import put
+from cagchat.cli.tables import as_json, moment, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -37,12 +38,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(show, action=True)
     search = action("search", "find turns that hold all of the words")
     search.add_argument("words", metavar="WORDS", nargs="+", help="words of questions or answers, in any form")
-    search.add_argument("--limit", metavar="N", type=int, default=20, help="show at most N turns (default: 20)")
+    search.add_argument(
+        "--limit", metavar="N", type=at_least_one, default=20, help="show at most N turns (default: 20)"
+    )
     add_json(search, action=True)
     export = action("export", "write one chat as Markdown or JSON")
     add_chat(export)
     export.add_argument("--format", choices=("md", "json"), default="md", help="the format (default: md)")
     export.add_argument("-o", "--output", metavar="FILE", default="-", help="the file to write (default: stdout)")
+    add_yes(export, "replace a file")
     rename = action("rename", "give a chat another title")
     add_chat(rename)
     rename.add_argument("title", metavar="TITLE", nargs="+", help="the new title")
@@ -78,7 +82,7 @@ def list_chats(app: App, args: argparse.Namespace) -> int:
     from cagchat.cli.app import say
 
     found: Sequence[Session] = app.sessions.list()
-    if book := getattr(args, "book", None):
+    if (book := getattr(args, "book", None)) is not None:
         found = about(found, book)
     if args.json:
         print_json([as_object(session) for session in found])
@@ -99,10 +103,13 @@ def about(sessions: Sequence[Session], name: str) -> list[Session]:
     All chats about the same text belong together, whatever file it was read from. Raises `SessionError` when there
     is none.
     """
+    from cagchat.documents.gathering import expanded
     from cagchat.errors import SessionError
     from cagchat.states.store import fold
 
-    path, wanted = str(Path(name).expanduser().absolute()), fold(name)
+    path, wanted = str(expanded(name).absolute()), fold(name)
+    if not wanted:
+        raise SessionError("Chats were asked for by an empty name.", "`cagchat sessions` lists all chats.")
     ways = (
         [s for s in sessions if s.book_path == path],
         [s for s in sessions if fold(s.book_title) == wanted],
@@ -141,19 +148,25 @@ def as_text(turn: Turn) -> str:
 
 
 def proof_line(recorded: Mapping[str, object]) -> str:
-    """Return a recorded proof as the line that stood under its answer; one that another version wrote, key by key."""
+    """Return a recorded proof as the line that stood under its answer, with how far the chat knew the book.
+
+    One that another version wrote is told key by key.
+    """
+    from cagchat.limits.limit import noted_in
     from cagchat.proof import recorded as read
     from cagchat.sessions.export import proof_sentence
 
-    proof = read(recorded)
-    return proof.line() if proof else proof_sentence(recorded)
+    proof, limit = read(recorded), noted_in(recorded)
+    if proof is None:
+        return proof_sentence(recorded)
+    return f"{proof.line()}, known up to {limit.words}" if limit else proof.line()
 
 
 def search_chats(app: App, args: argparse.Namespace) -> int:
     """Print the turns that a search finds, best first."""
     from cagchat.cli.app import say
 
-    hits = app.sessions.search(" ".join(args.words), max(1, args.limit))
+    hits = app.sessions.search(" ".join(args.words), args.limit)
     if args.json:
         print_json([{**as_object(h.session), "turn": h.turn_number, "snippet": h.snippet} for h in hits])
         return 0
@@ -165,7 +178,6 @@ def search_chats(app: App, args: argparse.Namespace) -> int:
 
 def export_chat(app: App, args: argparse.Namespace) -> int:
     """Write a chat to stdout or to a file."""
-    import json
     from datetime import datetime
 
     from cagchat.cli.app import say
@@ -174,16 +186,22 @@ def export_chat(app: App, args: argparse.Namespace) -> int:
     session = app.sessions.find(args.chat)
     turns = app.sessions.turns(session.id)
     if args.format == "json":
-        text = json.dumps(to_json(session, turns), ensure_ascii=False, indent=2) + "\n"
+        text = f"{as_json(to_json(session, turns))}\n"
     else:
         zone = datetime.fromtimestamp(session.created_at).astimezone().tzinfo
         assert zone is not None
         text = to_markdown(session, turns, proof=proof_line, zone=zone)
     if args.output == "-":
-        print(text, end="")
-    else:
-        write_file(Path(args.output).expanduser(), text)
-        say(f"Wrote {args.output}.")
+        put(text, end="")
+        return 0
+    path = Path(args.output).expanduser()
+    if path.is_file() and not confirmed(
+        f"{args.output} is there already. Replace it?", yes=args.yes, what="replace a file that is there"
+    ):
+        say("Nothing was written.")
+        return 1
+    write_file(path, text)
+    say(f"Wrote {args.output}.")
     return 0
 
 
@@ -203,9 +221,11 @@ def write_file(path: Path, text: str) -> None:
 
 def rename_chat(app: App, args: argparse.Namespace) -> int:
     """Give a chat another title."""
+    from cagchat.sessions.naming import one_line
+
     session = app.sessions.find(args.chat)
     app.sessions.rename(session.id, " ".join(args.title))
-    print(f"{session.id} is now called {app.sessions.find(session.id).title}.")
+    print(f"{session.id} is now called {one_line(app.sessions.find(session.id).title)}.")
     return 0
 
 
@@ -213,6 +233,7 @@ def remove_chats(app: App, args: argparse.Namespace) -> int:
     """Delete chats for good."""
     from cagchat.cli.app import say
     from cagchat.cli.places import forget_place
+    from cagchat.sessions.aside import aside_chats
     from cagchat.sessions.naming import one_line
 
     found = list(dict.fromkeys(app.sessions.find(name) for name in args.chats))
@@ -225,6 +246,9 @@ def remove_chats(app: App, args: argparse.Namespace) -> int:
         app.sessions.delete(session.id)
         print(f"Deleted {session.id}.", flush=True)
         forget_place(app, session.book_digest)
+    if damaged := aside_chats(app.locations.sessions_db):
+        names = ", ".join(file.name for file in damaged)
+        say(f"What was deleted may stand in damaged chats that were set aside ({names}): `cagchat library prune`.")
     return 0
 
 

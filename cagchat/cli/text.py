@@ -53,25 +53,27 @@ def run(app: App, args: argparse.Namespace) -> int:
 def document_of(app: App, names: Sequence[str], password: str) -> Document:
     """Return the book that files, a folder or stdin hold, or what was read of the book with this title."""
     from cagchat import documents
-    from cagchat.documents.gathering import expanded
+    from cagchat.documents.gathering import expanded, is_there
     from cagchat.documents.source import STDIN
 
-    if len(names) == 1 and names[0] != STDIN and not expanded(names[0]).exists() and (kept := read_before(app, *names)):
+    by_title = len(names) == 1 and names[0] != STDIN and not is_there(expanded(names[0]))
+    if by_title and (kept := read_before(app, *names)):
         return kept
     return unlocked(partial(documents.compose, documents.gather(names)), password)
 
 
 def read_before(app: App, title: str) -> Document | None:
-    """Return the text in a saved state, as the model read it; None when no book answers to that title."""
-    from cagchat.cli.books import states_of
-    from cagchat.errors import StateError
+    """Return the text in a saved state, as the model read it; None when no book answers to that title.
 
-    try:
-        folder = states_of(app).find(title)
-        manifest = folder.manifest()
-        return manifest.book.document(folder.checked_text(manifest))
-    except StateError:
+    Raises `StateError` when several books do, or when the text is damaged.
+    """
+    from cagchat.cli.books import states_of
+
+    folder = states_of(app).find_book(title)
+    if folder is None:
         return None
+    manifest = folder.manifest()
+    return manifest.book.document(folder.checked_text(manifest))
 
 
 def numbered(document: Document, number: int) -> Section:

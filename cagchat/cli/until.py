@@ -10,11 +10,11 @@ from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Limited, Rea
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.conversation import Asking
+    from cagchat.documents import Document
     from cagchat.limits.limit import Limit
-    from cagchat.opened import OpenBook
 
 
-def limit_of(app: App, book: OpenBook, words: str) -> Limit:
+def limit_of(app: App, document: Document, words: str) -> Limit:
     """Return the place in the book that `--until` names.
 
     The app's bookmarks are "bookmark 1" and so on, in the order of the text, and "here" is where its reader was last.
@@ -22,8 +22,8 @@ def limit_of(app: App, book: OpenBook, words: str) -> Limit:
     from cagchat.limits.until import parse_until
     from cagchat.remembered import Remembered
 
-    place = Remembered.under(app.locations).place(book.manifest.book.digest)
-    return parse_until(book.document, words, place.named)
+    place = Remembered.under(app.locations).place(document.digest)
+    return parse_until(document, words, place.named)
 
 
 def sentence(event: Limited) -> str:

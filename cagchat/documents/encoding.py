@@ -33,6 +33,9 @@ _WESTERN_LETTERS = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚ
 _WESTERN_WORDS = frozenset("ÀàÈèÉéóô")
 _WESTERN_SIGNS = frozenset("‘’“”–—…•«»‹›„£§©®°½¼¾¡¿\u00a0")
 _SIGNS_INSIDE_WORDS = frozenset("’–—…\u00a0")
+# Western letters, quotes and dashes. Their bytes in UTF-8 read as cp1252 are `Ã©` and `â€™`, which nobody writes.
+_WESTERN_IN_UTF8 = re.compile("[\u00a0-\u00ff\u2010-\u2044]")
+_BYTES_PER_LOSS = 10_000
 _HIGH = re.compile("[^\x00-\x7f]")
 _HIGH_BYTE = re.compile(rb"[\x80-\xff]")
 _HIRAGANA = re.compile("[\u3041-\u3096]")
@@ -98,14 +101,16 @@ def _plain_share(sample: bytes, encoding: str) -> float:
 
 
 def _damaged_utf8(content: bytes) -> str | None:
-    """Return UTF-8 with its invalid bytes replaced when the valid characters clearly outnumber them, else None.
+    """Return UTF-8 with its invalid bytes replaced when there are few of them beside valid characters, else None.
 
-    A multi-byte character is valid by chance too seldom for another encoding to look like this.
+    A multi-byte character is valid by chance too seldom for another encoding to look like this. In a long text with
+    hardly an accent, one of a Western language is enough: no other encoding writes these bytes but as nonsense.
     """
     text = content.decode("utf-8", "replace")
     lost = text.count(REPLACEMENT) - content.count(REPLACEMENT.encode())
     valid = sum(1 for _ in _HIGH.finditer(text)) - lost
-    return text if valid >= 3 * lost else None
+    is_sure = lost <= 1 + len(content) // _BYTES_PER_LOSS and _WESTERN_IN_UTF8.search(text) is not None
+    return text if is_sure or valid >= 3 * lost else None
 
 
 def _is_western(content: bytes) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from cagchat.documents.registry import chosen, suffixes, worth_reading
-from cagchat.documents.source import MAX_BYTES, STDIN, File, Source, read, read_stdin, too_large
+from cagchat.documents.source import MAX_BYTES, SENT, STDIN, File, Source, read, read_stdin, too_large
 from cagchat.errors import BookError
 
 # A folder with more than that is somebody's home, not a book in parts.
@@ -37,10 +37,12 @@ def gather(names: Sequence[str | Path], *, stdin: BinaryIO | None = None, max_by
     files: list[File] = []
     left_out: list[str] = []
     for name in names:
+        if isinstance(name, str) and not name.strip():  # as a path it would be the present folder
+            raise BookError("A book was asked for by an empty name.", "Give its file, or its title once it was read.")
         path = expanded(name)
         if name == STDIN:
-            files.append(File("stdin", read_stdin(stdin or sys.stdin.buffer, max_bytes=max_bytes)))
-        elif path.is_dir():
+            files.append(File("stdin", read_stdin(stdin or _stdin(), max_bytes=max_bytes)))
+        elif is_there(path) and path.is_dir():
             files += _read_folder(path, max_bytes, left_out)
         else:
             files.append(File(str(path), read(path, max_bytes=max_bytes)))
@@ -49,6 +51,12 @@ def gather(names: Sequence[str | Path], *, stdin: BinaryIO | None = None, max_by
     places = tuple(STDIN if name == STDIN else str(expanded(name).absolute()) for name in names)
     title = _title(names, files) if len(files) > 1 else ""
     return Source(places, tuple(files), title, _notes(left_out))
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:  # as after `<&-` in a shell
+        raise BookError("stdin is closed, so no book can come through it.", SENT)
+    return sys.stdin.buffer
 
 
 def expanded(name: str | Path) -> Path:
@@ -82,6 +90,9 @@ def _read_folder(folder: Path, max_bytes: int, left_out: list[str]) -> list[File
             left_out.append(name)
             continue
         content = read(path, max_bytes=max_bytes)
+        if not content.strip():
+            left_out.append(name)
+            continue
         try:
             chosen(content, str(path))
         except BookError:
@@ -126,8 +137,9 @@ def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
         return ()
     unnamed = len(left_out) - _MOST_NAMED
     named = ", ".join(left_out[:_MOST_NAMED]) + (f" and {unnamed:,} more" if unnamed > 0 else "")
-    count = "1 file was" if len(left_out) == 1 else f"{len(left_out):,} files were"
-    return (f"{count} left out, because no book can be read from it: {named}.",)
+    if len(left_out) == 1:
+        return (f"1 file was left out, because no book can be read from it: {named}.",)
+    return (f"{len(left_out):,} files were left out, because no book can be read from them: {named}.",)
 
 
 def _title(names: Sequence[str | Path], files: Sequence[File]) -> str:

@@ -45,9 +45,13 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """A text without its frame, and what the frame said; the fields are empty where it said nothing."""
+    """A text without its frame, and what the frame said; the fields are empty where it said nothing.
+
+    `start` is where the text began with the frame around it, 0 without one.
+    """
 
     text: str
+    start: int = 0
     title: str = ""
     author: str = ""
     language: str = ""
@@ -61,12 +65,15 @@ def unframe(text: str) -> Framed:
         return Framed(text)
     header = text[:start]
     end = _end_of_text(text, start)
-    body = _without_credits(text[start:end].strip("\n"))
+    start = _skip(text, "\n", start, end)
+    start = _end_of_credits(text, start, end)
+    body = text[start:end].rstrip("\n")
     fields = {match[1]: " ".join(match[2].split()) for match in reversed(list(_FIELD.finditer(header)))}
     opening = _OPENING.search(header)
     language = fields.get("Language", "")
     return Framed(
         text=f"{body}\n" if body else "",
+        start=start,
         title=fields.get("Title") or (opening["title"].strip(" *.,") if opening else ""),
         author=fields.get("Author") or (opening["author"] or "" if opening else ""),
         language=_LANGUAGES.get(language.lower(), language),
@@ -93,11 +100,19 @@ def _end_of_text(text: str, start: int) -> int:
     return closing.start() if closing else end
 
 
-def _without_credits(body: str) -> str:
-    """Drop the paragraph that names who typed the text."""
-    if not _CREDITS.match(body):
-        return body
-    return body.partition("\n\n")[2].lstrip("\n")
+def _end_of_credits(text: str, start: int, end: int) -> int:
+    """Return where the text goes on after the paragraph that names who typed it, if it begins with one."""
+    if not _CREDITS.match(text, start, end):
+        return start
+    blank = text.find("\n\n", start, end)
+    return end if blank < 0 else _skip(text, "\n", blank, end)
+
+
+def _skip(text: str, character: str, start: int, end: int) -> int:
+    """Return the first place from `start` on, and `end` at the latest, where another character stands."""
+    while start < end and text[start] == character:
+        start += 1
+    return start
 
 
 def _note(both_ends: bool) -> str:

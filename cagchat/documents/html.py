@@ -6,11 +6,13 @@ import codecs
 import re
 from dataclasses import dataclass
 
-from cagchat.documents.assembly import Assembled, assemble
+from cagchat.documents.assembly import assemble
+from cagchat.documents.boilerplate import main_part
 from cagchat.documents.document import Document
 from cagchat.documents.elements import Event, Start, match_ends, read_elements, text_between
 from cagchat.documents.encoding import decode, mark_of, notes_on
 from cagchat.documents.gutenberg import unframe
+from cagchat.documents.left_out import note_on_share
 from cagchat.documents.markup import Block, read_blocks
 from cagchat.documents.text import no_text
 from cagchat.documents.titles import title_from_name
@@ -54,14 +56,16 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
     """
     markup, encoding = decode_page(content)
     events = read_elements(markup, xml=_is_xhtml(markup))
-    found = read_blocks(events, page=True)
+    main = main_part(events)
+    found = read_blocks(main.events)
+    left_out = note_on_share(main.left_out, main.characters, "menus, forms, and what stands beside its main part")
     if not any(block.text for block in found):
-        found = read_blocks(events)
+        found, left_out = read_blocks(events), ()
     whole = assemble(found)
     framed = unframe(whole.text)
     if not framed.text.strip():
         raise no_text(name)
-    book = _inside_frame(whole, framed.text)
+    book = whole.part(framed.start, framed.text) if framed.start else whole
     head = _read_head(events)
     return Document(
         title=framed.title or head.title or _only_title(found) or title_from_name(name),
@@ -70,7 +74,7 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
         kind=KIND,
         author=framed.author or head.author,
         language=framed.language or head.language,
-        notes=(*notes_on(book.text, encoding), *framed.notes),
+        notes=(*notes_on(book.text, encoding), *left_out, *framed.notes),
         pages=book.pages,
     )
 
@@ -117,13 +121,6 @@ def _is_xhtml(markup: str) -> bool:
     """Tell whether a page says that it follows XML's rules; `<title/>` means something else in HTML."""
     start = markup[:1000].lstrip("\ufeff \t\r\n")
     return start.startswith("<?xml") and "http://www.w3.org/1999/xhtml" in markup[:4000]
-
-
-def _inside_frame(whole: Assembled, text: str) -> Assembled:
-    """Return what stands inside a Project Gutenberg frame."""
-    if text == whole.text:
-        return whole
-    return whole.part(whole.text.find(text.rstrip("\n")), text)
 
 
 def _read_head(events: list[Event]) -> _Head:

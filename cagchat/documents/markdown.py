@@ -21,6 +21,9 @@ _LONGEST_HEADER_LINES = 200
 _ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*))?")
 _UNDERLINE = re.compile(r" {0,3}(?P<mark>=+|-+)")
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})(?P<info>.*)")
+# What is no Markdown up to its end (CommonMark, HTML blocks 1 and 2).
+_RAW = re.compile(r" {0,3}<(?:!--|(?P<name>pre|script|style|textarea)(?=[ \t>]|$))", re.I)
+_RAW_END = re.compile(r"-->|</(?:pre|script|style|textarea)>", re.I)
 _CLOSING_MARKS = re.compile(r"(?:^|(?<=[ \t]))#+$")
 # Lines that are not paragraphs: a rule below them underlines no heading.
 _NOT_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:[>|]|[-*+](?: |$)|\d{1,9}[.)](?: |$)|<|(?:[-*_] *){3,}$)")
@@ -31,6 +34,10 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 _FIELD = re.compile(r"(?P<key>[A-Za-z][\w-]*):(?:[ \t]+(?P<value>.*))?")
 _LISTED = re.compile(r"[ \t]*-[ \t]+(?P<value>.*)")
+# A field of a person or a title that has several, on its own line or as an item of a list; these hold the name.
+_INNER = re.compile(r"(?:[ \t]+|[ \t]*-[ \t]+)(?P<key>[A-Za-z][\w-]*):(?:[ \t]+(?P<value>.*))?")
+_NAMES = ("name", "literal", "text")
+_FOLDED = re.compile(r"[|>][-+0-9]{0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +97,21 @@ def _tile(text: str, headings: list[_Heading]) -> tuple[Section, ...]:
 
 
 def _headings(text: str) -> Iterator[_Heading]:
-    """Yield the headings outside code, in order."""
+    """Yield the headings outside code and comments, in order."""
     fence = ""
+    closing = ""  # what ends the comment or the HTML that is open
+    last = {match[0].lower(): match.start() for match in _RAW_END.finditer(text)}
     paragraph_start = -1
     paragraph_lines: list[str] = []
     start = 0
     for line in text.split("\n"):
         if fence:
             fence = "" if _closes(line, fence) else fence
+        elif closing:
+            closing = "" if closing in line.lower() else closing
+        elif (raw := _RAW.match(line)) and last.get(_closing(raw), -1) > start:
+            closing = "" if _closing(raw) in line[raw.end() :].lower() else _closing(raw)
+            paragraph_lines, paragraph_start = [], -1
         elif (opening := _FENCE.fullmatch(line)) and not ("`" in opening["fence"] and "`" in opening["info"]):
             fence, paragraph_lines = opening["fence"], []
         elif atx := _ATX.fullmatch(line):
@@ -114,6 +128,11 @@ def _headings(text: str) -> Iterator[_Heading]:
                 paragraph_start = start
             paragraph_lines.append(line)
         start += len(line) + 1
+
+
+def _closing(raw: re.Match[str]) -> str:
+    """Return what ends a comment, or HTML that is taken as it is written."""
+    return f"</{raw['name'].lower()}>" if raw["name"] else "-->"
 
 
 def _closes(line: str, fence: str) -> bool:
@@ -137,6 +156,7 @@ def _read_header(text: str) -> _Header:
         return _Header()
     fields: dict[str, list[str]] = {}
     key = ""
+    is_folded = False
     position = 0
     for number, line in enumerate(text.split("\n", _LONGEST_HEADER_LINES)[:_LONGEST_HEADER_LINES]):
         position += len(line) + 1
@@ -156,6 +176,11 @@ def _read_header(text: str) -> _Header:
         if field := _FIELD.fullmatch(line):
             key = field["key"].lower()
             fields[key] = _values(field["value"] or "")
+            is_folded = bool(_FOLDED.fullmatch((field["value"] or "").strip()))
+        elif is_folded and line.startswith(" "):
+            fields[key].append(line.strip())
+        elif key and (inner := _INNER.fullmatch(line)):
+            fields[key] += _values(inner["value"] or "") if inner["key"].lower() in _NAMES else []
         elif key and (listed := _LISTED.fullmatch(line)):
             fields[key] += _values(listed["value"])
         elif line and not line.startswith((" ", "\t", "#")):
@@ -170,4 +195,4 @@ def _values(value: str) -> list[str]:
         return [item for part in value[1:-1].split(",") for item in _values(part)]
     if value[:1] in ("'", '"') and value.endswith(value[0]) and len(value) > 1:
         value = value[1:-1]
-    return [] if value in ("", "|", ">", "null", "~") else [value]
+    return [] if value in ("", "null", "~") or _FOLDED.fullmatch(value) else [value]

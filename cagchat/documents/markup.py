@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from cagchat.documents.boilerplate import without_boilerplate
 from cagchat.documents.cleaning import clean
 from cagchat.documents.elements import End, Event, Start, decode_markup, match_ends, read_elements, text_between
 from cagchat.documents.rows import Cell, Table
@@ -76,19 +75,18 @@ class Block:
         return self.breaks[0][0] if self.breaks else ""
 
 
-def blocks(markup: bytes | str, *, xml: bool = False, encoding: str = "", page: bool = False) -> list[Block]:
+def blocks(markup: bytes | str, *, xml: bool = False, encoding: str = "") -> list[Block]:
     """Return the blocks of a file in reading order. Never raises on bad markup; no depth is too deep.
 
-    `xml` reads XHTML; `encoding` is for bytes, and is detected without one. `page` leaves out what stands around the
-    text of a web page: menus, banners, forms. A block without text only carries anchors.
+    `xml` reads XHTML; `encoding` is for bytes, and is detected without one. A block without text only carries anchors.
     """
     text = decode_markup(markup, encoding=encoding) if isinstance(markup, bytes) else markup
-    return read_blocks(read_elements(text, xml=xml), page=page)
+    return read_blocks(read_elements(text, xml=xml))
 
 
-def read_blocks(events: list[Event], *, page: bool = False) -> list[Block]:
+def read_blocks(events: list[Event]) -> list[Block]:
     """Return the blocks of markup that was parsed already."""
-    return _Reader(without_boilerplate(events) if page else events).read()
+    return _Reader(events).read()
 
 
 @dataclass(slots=True)

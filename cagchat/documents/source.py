@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -14,6 +15,7 @@ from cagchat.errors import BookError
 STDIN = "-"
 # About a hundred times the longest novel: what is larger is a disk image or a dump, not something to chat about.
 MAX_BYTES = 256 << 20
+SENT = "Send it with `< book.txt` behind the command, or through a pipe."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,10 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
             f"Look at its owner and mode with `ls -l {shlex.quote(str(path))}`, or give a copy that is yours.",
         ) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BookError(
+                f"There is no file {path}: names are shorter.", "Give the path of a book, or the title of a saved one."
+            ) from error
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise BookError(
             f"{path} cannot be read: {reason}.", "Copy the book to a local disk and open the copy."
@@ -109,7 +115,7 @@ def read_stdin(stdin: BinaryIO, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return everything that comes through a pipe, 1 to `max_bytes` bytes; raise `BookError` for anything else."""
     content = stdin.read(max_bytes + 1)
     if not content:
-        raise BookError("Nothing came through stdin.", "Send a book into it: `cagchat text - < book.txt`.")
+        raise BookError("Nothing came through stdin.", SENT)
     if len(content) > max_bytes:
         raise too_large("What came through stdin", max_bytes)
     return content
@@ -138,7 +144,7 @@ def _missing(path: Path) -> BookError:
     if near := get_close_matches(path.name.lower(), lowered, n=1):
         hint = f"Did you mean {shlex.quote(str(folder / lowered[near[0]]))}?"
     else:
-        hint = f"`ls {shlex.quote(str(folder))}` shows what is there."
+        hint = f"`ls {shlex.quote(str(folder))}` shows what is there, `cagchat library` what has been read."
     return BookError(f"There is no file {path}.", hint)
 
 

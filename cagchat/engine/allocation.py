@@ -9,7 +9,7 @@ import ctypes
 from typing import Any
 
 from cagchat.engine import blob as blobs
-from cagchat.engine.bindings import LogTail, default_threads, expert_overrides, load_model
+from cagchat.engine.bindings import LogTail, expert_overrides, load_model, threads_for
 from cagchat.engine.padding import Work
 from cagchat.engine.protocol import EngineSettings, Memory
 from cagchat.errors import EngineError
@@ -34,7 +34,7 @@ def allocate(ll: Any, model: Any, settings: EngineSettings, log: LogTail) -> Any
     params.n_batch = params.n_ubatch = settings.n_batch
     params.n_seq_max = settings.n_sequences + fillers(memory_kind(ll, model))
     params.n_outputs_max = params.n_seq_max  # no batch asks for more logits: room for one row, not for all tokens
-    params.n_threads = params.n_threads_batch = settings.threads or default_threads()
+    params.n_threads = params.n_threads_batch = threads_for(settings.threads)
     params.flash_attn_type = FLASH_ATTENTION_ON if settings.flash_attention else FLASH_ATTENTION_OFF
     params.swa_full = False  # rewinds use snapshots, so sliding layers may keep only their window
     params.kv_unified = True  # sequences share cells: a fork of the book costs no copy

@@ -107,11 +107,6 @@ class LlamaBackend:
         self._verdicts = Verdicts(locations.cache / "kernels.json")
 
     @property
-    def verdicts(self) -> Verdicts:
-        """What is known about the fast path."""
-        return self._verdicts
-
-    @property
     def planner(self) -> Planner:
         """What is known about models and machine."""
         if self._planner is None:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from cagchat.engine.protocol import Buffer
 from cagchat.errors import EngineError, ModelError
+from cagchat.hardware.cores import usable_cores
 
 EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"  # LLM_FFN_EXPS_REGEX in llama.cpp's common.h
 GENERAL = re.compile(r"failed to load model\.?$")  # stands below the line that says why
@@ -120,10 +121,14 @@ def expert_overrides(n_layers: int) -> Any:
     return (_BufferOverride * (n_layers + 1))(*rules)
 
 
-def default_threads() -> int:
-    """Return how many threads to use: one less than the cores, for spinning threads on busy cores are 100x slower."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+def threads_for(asked: int, cores: int = 0) -> int:
+    """Return how many threads to use when `asked` are wanted, 0 for the default: one less than the cores.
+
+    Never more than there are `cores` (0: as many as this process may use): llama.cpp's threads spin, and on busy cores
+    they are 100 times slower, or stand.
+    """
+    cores = cores or usable_cores()
+    return min(asked, cores) if asked else max(1, cores - 1)
 
 
 def package_version() -> str:

@@ -15,7 +15,11 @@ _HEADER = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message: which engine to build and from what. Answered by `Result` with (settings, info)."""
+    """The first message: what to build, and from what.
+
+    Answered by `Result` number 0 with (settings, info) for an engine (kinds "llama", "fake", "bare"), with the
+    `Vocabulary` for "tokenizer", with what the library can do for "system".
+    """
 
     kind: str
     arguments: tuple[Any, ...]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cagchat.hardware.apple import Sysctl, metal_gpu, processor, sysctl
 from cagchat.hardware.cards import Maker, read_cards
+from cagchat.hardware.cores import usable_cores
 from cagchat.hardware.gpu import Found, Gpu, NoGpu
 from cagchat.hardware.memory import Ram, read_ram
 from cagchat.hardware.nvml import LIBRARY_NOT_FOUND, REASONS, NvidiaGpus, Nvml, load_nvml
@@ -100,8 +101,3 @@ def in_memory(gpu: Gpu, ram: Ram | None) -> Gpu:
     if gpu.total_bytes or not gpu.unified or ram is None:
         return gpu
     return replace(gpu, total_bytes=ram.total_bytes, free_bytes=ram.available_bytes)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

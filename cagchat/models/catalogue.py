@@ -6,7 +6,7 @@ The file itself, config/models.toml, explains its keys and says where its number
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from cagchat.settings import parse_toml, read_text
 
 GIB = 1 << 30
 REPORTED_SHARE = 0.95  # of its nominal memory is the least that a card reports
-USER_FILE = "models.toml"  # in the folder of the configuration
 
 Table = Mapping[str, object]
 Schema = Mapping[str, object]
@@ -26,14 +25,6 @@ Schema = Mapping[str, object]
 # A schema names the keys of a table, or has "*" for any; a value is a kind, another schema, or a list of one.
 YARN: Schema = {"original_context": "count", "max_positions": "count"}
 FILE: Schema = {"file": "text", "size_bytes": "count", "sha256": "text", "revision": "text"}
-SAMPLING: Schema = {
-    "temperature": "number",
-    "top_k": "count",
-    "top_p": "number",
-    "min_p": "number",
-    "presence_penalty": "number",
-    "repeat_penalty": "number",
-}
 MODEL: Schema = {
     "name": "text",
     "repository": "text",
@@ -47,7 +38,6 @@ MODEL: Schema = {
     "quantisations": "texts",
     "shape": "table",
     "files": {"*": FILE},
-    "sampling": {"answer": SAMPLING, "thinking": SAMPLING, "long": SAMPLING},
 }
 CHOICE: Schema = {"model": "text", "quantisation": "text", "contexts": dict.fromkeys(KV_TYPES, "count")}
 TIER: Schema = {"gpu": "flag", "memory_gib": "number", "usable_gib": "number", "choices": [CHOICE]}
@@ -70,22 +60,6 @@ class Yarn:
 
     original_context: int
     max_positions: int
-
-    def factor(self, positions: int) -> int:
-        """Return the whole factor that `positions` need; 1 is none."""
-        return max(1, -(-positions // self.original_context))
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """What a model's makers advise; None where they say nothing."""
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    presence_penalty: float | None = None
-    repeat_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +86,7 @@ class Entry:
     """A model. `files` are in order of preference; `sizes` are the GGUF keys that `shape` was read from.
 
     `repository` is "" for a model that comes in the Python package `package`. `checked` is false when nobody compared
-    the sizes with a published file. `sampling` is by occasion: answer, thinking, long.
+    the sizes with a published file.
     """
 
     key: str
@@ -128,7 +102,6 @@ class Entry:
     yarn: Yarn | None = None
     tied_embeddings: bool = False
     checked: bool = True
-    sampling: Mapping[str, Sampling] = field(default_factory=dict)
 
     @property
     def max_positions(self) -> int:
@@ -348,7 +321,6 @@ def build_entry(key: str, content: Table, file: Path) -> Entry:
         yarn=Yarn(whole(yarn["original_context"]), whole(yarn["max_positions"])) if yarn else None,
         tied_embeddings=bool(content.get("tied_embeddings", False)),
         checked=bool(content.get("checked", True)),
-        sampling={name: build_sampling(table(advice)) for name, advice in table(content.get("sampling")).items()},
     )
 
 
@@ -381,13 +353,6 @@ def build_files(content: Table, place: str, file: Path) -> tuple[QuantFile, ...]
         )
         for name in dict.fromkeys([*names, *listed])
     )
-
-
-def build_sampling(advice: Table) -> Sampling:
-    """Return advice on sampling from its checked table."""
-    values = {name: value for name, value in advice.items() if isinstance(value, int | float)}
-    top_k = values.pop("top_k", None)
-    return Sampling(top_k=None if top_k is None else int(top_k), **values)
 
 
 def build_tier(name: str, content: Table, entries: Mapping[str, Entry], file: Path) -> Tier:

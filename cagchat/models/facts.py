@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cagchat.errors import ModelError
+from cagchat.errors import ModelError, StorageError
 from cagchat.files import private_folder, storage_errors, write_bytes
 from cagchat.models.gguf import Header, mapped, read_any_header, read_header
 
@@ -65,8 +66,8 @@ def unheard(done_bytes: int, total_bytes: int) -> None:
 def facts(path: Path, cache_file: Path, progress: Progress = unheard) -> ModelFacts:
     """Return the facts about the model at `path`, from `cache_file` as long as the model's files stay the same.
 
-    `progress` hears the bytes read so far and in all when they are not. Raises `ModelError`, or `StorageError` when
-    the cache cannot be written.
+    `progress` hears the bytes read so far and in all when they are not. Where the disk does not take the cache, the
+    model is read again next time. Raises `ModelError`.
     """
     path = path.absolute()
     known = read_entries(cache_file).get(str(path))
@@ -77,7 +78,8 @@ def facts(path: Path, cache_file: Path, progress: Progress = unheard) -> ModelFa
     fresh = read_facts(header, progress)
     if before != stamps(header.part_paths):
         raise ModelError(f"{path} changed while it was read.", "Wait until it is complete, then try again.")
-    remember(cache_file, Entry(before, fresh))
+    with suppress(StorageError):
+        remember(cache_file, Entry(before, fresh))
     return fresh
 
 
@@ -187,7 +189,10 @@ def parse_stamp(content: object) -> Stamp | None:
 
 
 def remember(cache_file: Path, entry: Entry) -> None:
-    """Add an entry to the cache file; the lock keeps what another process adds at the same time."""
+    """Add an entry to the cache file; the lock keeps what another process adds at the same time.
+
+    Raises `StorageError`.
+    """
     from filelock import FileLock  # 16 ms
 
     private_folder(cache_file.parent)

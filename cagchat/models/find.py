@@ -83,7 +83,7 @@ def named_model(
     elif called:
         hint = f"Did you mean {' or '.join(called)}? `cagchat models` lists all."
     else:
-        hint = "Give the path of a .gguf file with `--model PATH`."
+        hint = "Give the path of a .gguf file, or a name that `cagchat models` lists."
     raise ModelError(f"There is no model at {path}.", hint)
 
 

@@ -39,7 +39,7 @@ KEY_BYTES, TENSOR_BYTES = 14, 25  # the least an entry takes
 MAX_DIMENSIONS, MAX_NAME_BYTES = 4, 63  # GGML_MAX_DIMS, GGML_MAX_NAME - 1
 
 FETCH_AGAIN = "Fetch the file again: it is damaged, or its download did not finish."
-WANTED = "cagchat needs a language model in GGUF format; name one with `--model PATH`."
+WANTED = "cagchat needs a language model in GGUF format; `cagchat models` lists those that are here."
 
 PART_NAME = re.compile(r"(?P<stem>.*)-\d{5}-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 
@@ -244,7 +244,8 @@ def unreadable(path: Path, error: OSError) -> ModelError:
     """Say why the operating system does not let `path` be read."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return ModelError(
-        f"{path} cannot be read: {reason}.", "Make the file readable, or name another with `--model PATH`."
+        f"{path} cannot be read: {reason}.",
+        "Make the file readable, or choose another model: `cagchat models` lists them.",
     )
 
 

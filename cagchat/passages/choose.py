@@ -35,11 +35,6 @@ class Passage:
     score: float
 
 
-def by_characters(characters_per_token: float) -> Count:
-    """Return a count of tokens for callers without a tokenizer: rounded up."""
-    return lambda text: int(-(-len(text) // characters_per_token))
-
-
 def passages(
     index: PassageIndex,
     question: str,

@@ -55,11 +55,12 @@ class PassageIndex:
     """A book and where its words are. Safe to share between threads.
 
     `notice` is a sentence for the user when the index could not be kept on disk or does not reach the book's end, else
-    empty.
+    empty; `take_notice` gives it to whoever shows it.
     """
 
     def __init__(self, document: Document, connection: sqlite3.Connection, notice: str = "") -> None:
         """Take over a connection to an index of this document."""
+        self._told = False
         self.document = document
         self.notice = notice
         self._connection = connection
@@ -76,6 +77,12 @@ class PassageIndex:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def take_notice(self) -> str:
+        """Return the notice once, and an empty string from then on, so that it is shown once a run."""
+        with self._lock:
+            taken, self._told = "" if self._told else self.notice, True
+        return taken
 
     def close(self) -> None:
         """Free the index. Calling it twice is harmless."""

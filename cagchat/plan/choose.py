@@ -28,8 +28,8 @@ from cagchat.plan.card import Card
 from cagchat.plan.memory import Memory, Request, memory
 from cagchat.plan.run import DEFAULT_BATCH, batch_for
 from cagchat.plan.state_size import state_bytes
-from cagchat.proof import size
 from cagchat.settings import Settings
+from cagchat.units import size
 
 BATCHES = (DEFAULT_BATCH, 256, 128, 64)
 FINE: tuple[KvType, ...] = ("f16", "q8_0")

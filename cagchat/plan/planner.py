@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from cagchat.engine.library import can_offload
 from cagchat.engine.protocol import RopeSettings
 from cagchat.errors import CagchatError, ModelError
+from cagchat.files import free_bytes
 from cagchat.hardware.memory import Ram, read_ram
 from cagchat.locations import Locations
 from cagchat.models.catalogue import GIB, REPORTED_SHARE, Catalogue, Entry, QuantFile, Tier, load_catalogue
@@ -27,8 +27,8 @@ from cagchat.plan.choose import Machine, Option, Plan, Way, first_fit, wish_of
 from cagchat.plan.rates import Estimate, Measured, Rate, measured, published, rates_key, seconds_to_read
 from cagchat.plan.run import Run
 from cagchat.plan.weights import ALL_LAYERS
-from cagchat.proof import size
 from cagchat.settings import Settings
+from cagchat.units import size
 
 if TYPE_CHECKING:
     from cagchat.hardware.detect import Hardware
@@ -62,7 +62,7 @@ class Planner:
         self._can_offload = cache(can_offload)
         self._read_ram = read_ram
         self._places = places or (lambda: every_place(locations.models))
-        self._disk_free = disk_free or free_bytes
+        self._disk_free = disk_free or known_free_bytes
         self._measured = Measured(locations.cache / "rates.json")
 
     @property
@@ -317,13 +317,12 @@ def sold_as(gigabytes: float) -> int:
     return int(gigabytes * GIB * REPORTED_SHARE)
 
 
-def free_bytes(folder: Path) -> int:
+def known_free_bytes(folder: Path) -> int:
     """Return how much the disk that a folder is, or will be, on still takes; 0 when that cannot be known.
 
     A full disk is known to be full: it has one byte.
     """
-    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     try:
-        return max(1, shutil.disk_usage(there).free)
+        return max(1, free_bytes(folder))
     except OSError:
         return 0

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from itertools import groupby
-from unicodedata import category
 
+from cagchat.printable import printable
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session, Turn
 
@@ -80,6 +80,7 @@ def to_json(session: Session, turns: Iterable[Turn]) -> dict[str, object]:
                 "answer": turn.answer,
                 "thinking": turn.thinking,
                 "tokens": list(turn.tokens),
+                "tokenizer": turn.tokenizer,
                 "status": turn.status,
                 "error": turn.error,
                 "proof": turn.proof,
@@ -161,9 +162,7 @@ def lowered(line: str) -> str:
 
 def clean_lines(text: str) -> list[str]:
     """Return the lines of a text without control characters, which a terminal would obey."""
-    return [
-        "".join(c for c in line if c == "\t" or category(c) != "Cc") for line in text.replace("\r\n", "\n").split("\n")
-    ]
+    return printable(text).split("\n")
 
 
 def counted(value: object) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cagchat.errors import SessionError
 from cagchat.files import private_folder, storage_errors, write_bytes
 from cagchat.sessions import seals
+from cagchat.sessions.aside import MARK
 from cagchat.sessions.refusals import DAMAGED, primary_code, sqlite_errors
 
 Migration = Sequence[str]
@@ -54,7 +55,7 @@ FIRST: Migration = (
     "CREATE UNIQUE INDEX current_turns ON turns (session_id, number) WHERE current = 1",
     "CREATE INDEX running_turns ON turns (pid) WHERE status = 'running'",
     # What is searched: current turns, and the answer only once it is complete. An answer that streams in is rewritten
-    # twice a second, and indexing it each time would cost more than writing it.
+    # with every fragment, before it is shown, and indexing it each time would cost more than writing it.
     """
     CREATE VIEW searchable (row, question, answer) AS
     SELECT row, question, iif(status = 'running', '', answer) FROM turns WHERE current = 1
@@ -196,7 +197,7 @@ def search_damage(connection: sqlite3.Connection) -> str:
 
 def set_aside(path: Path) -> Path:
     """Rename the database and its journal to the first free name *.damaged-N and return it."""
-    names = (path.with_name(f"{path.name}.damaged-{n}") for n in count(1))
+    names = (path.with_name(f"{path.name}{MARK}{n}") for n in count(1))
     aside = next(name for name in names if not any(beside(name, end).exists() for end in ("", "-wal", "-shm")))
     # The journal first: one left behind would be replayed into the new file.
     for end in ("-wal", "-shm", ""):

@@ -29,7 +29,8 @@ class Turn:
     """One question and its answer; `number` counts from 1 within the session.
 
     `tokens` (type code "i") is exactly what the turn added to the KV cache; it is empty for a turn whose program died,
-    where only the text is known. `error` says why a turn was stopped or failed; `proof` is what the engine counted.
+    where only the text is known. `tokenizer` says what they mean (`StateKey.wording`), "" where nobody noted it.
+    `error` says why a turn was stopped or failed; `proof` is what the engine counted.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Turn:
     error: str
     proof: dict[str, object]
     created_at: float
+    tokenizer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

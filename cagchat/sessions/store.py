@@ -32,6 +32,8 @@ LAUNCH = os.urandom(8).hex()
 ID_ATTEMPTS = 16
 SNIPPET_WORDS = 20
 TICK_S = 0.001  # between two uses while the clock stands still or was put back
+# Kept inside a turn's proof: a column of its own would take every seal of every row to be written anew.
+TOKENIZER = "tokenizer"
 DIED = "The program ended before the answer did."
 
 SESSION = """
@@ -191,6 +193,7 @@ class Sessions:
         status: Status,
         proof: Mapping[str, object],
         error: str = "",
+        tokenizer: str = "",
     ) -> None:
         """Record how a turn ended. `tokens` is exactly what it added to the KV cache, `proof` must be JSON."""
         values = (
@@ -199,7 +202,7 @@ class Sessions:
             blob_of_tokens(tokens),
             status,
             storable(error),
-            json.dumps(dict(proof)),
+            json.dumps(dict(proof) | ({TOKENIZER: tokenizer} if tokenizer else {})),
         )
         with self._writing() as db:
             changed = db.execute(
@@ -337,10 +340,10 @@ def touch(db: sqlite3.Connection, session_id: str, now: float) -> None:
 
 def turn_of_row(row: tuple[int, str, str, str, bytes, Status, str, str, float]) -> Turn:
     """Return the turn in a row of the table."""
-    number, question, answer, thinking, tokens, status, error, proof, created_at = row
-    return Turn(
-        number, question, answer, thinking, tokens_of_blob(tokens), status, error, json.loads(proof), created_at
-    )
+    number, question, answer, thinking, tokens, status, error, noted, created_at = row
+    proof = json.loads(noted)
+    tokenizer = str(proof.pop(TOKENIZER, ""))
+    return Turn(number, question, answer, thinking, tokens_of_blob(tokens), status, error, proof, created_at, tokenizer)
 
 
 def blob_of_tokens(tokens: Sequence[int]) -> bytes:

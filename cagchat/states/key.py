@@ -35,6 +35,11 @@ class StateKey:
     yarn_original_context: int
     rotated_kv: bool
 
+    @property
+    def wording(self) -> str:
+        """What the token ids of a chat mean: the same with every model file that has this tokenizer and template."""
+        return f"{self.prompt_version} {self.model_metadata} {self.chat_template}"
+
 
 NAMES = {
     "format_version": "format version",
@@ -51,6 +56,18 @@ NAMES = {
     "yarn_original_context": "YaRN original context",
     "rotated_kv": "rotation of quantised K and V (LLAMA_ATTN_ROT_DISABLE)",
 }
+
+# What nobody switches to and fro: cagchat's own versions, and what the folder itself says of how it was read.
+_NOT_SWITCHED = {"format_version", "prompt_version", "token_ids", "n_tokens", "flash_attention"}
+
+
+def identity(key: StateKey) -> str:
+    """Return what tells a book's states apart: all that a user may switch, so that each switch has a state of its own.
+
+    A state stays where it is when something of this changes, and is found again when it changes back.
+    """
+    kept = (f.name for f in fields(StateKey) if f.name not in _NOT_SWITCHED)
+    return "\n".join(f"{name} {getattr(key, name)}" for name in kept)
 
 
 def differences(saved: StateKey, wanted: StateKey) -> tuple[str, ...]:

@@ -17,11 +17,6 @@ class CheckpointPacer:
         self._spent_s = 0.0
         self._bytes_per_s = FIRST_GUESS_BYTES_PER_S
 
-    @property
-    def spent_s(self) -> float:
-        """What the checkpoints so far have cost."""
-        return self._spent_s
-
     def due(self, reading_s: float, size_bytes: int) -> bool:
         """Tell whether a state of `size_bytes` may be saved after `reading_s` seconds of pure reading."""
         return self._spent_s + size_bytes / self._bytes_per_s <= self._share * reading_s

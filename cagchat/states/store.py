@@ -2,6 +2,8 @@
 
 states/moby-dick-3f9a0c21d4e5/     manifest.json  book.txt  tokens.bin  state-<position>.bin
                                    checkpoint-<position>.bin  boundary-<position>.bin  used
+                                   checkpoint-<position>.damaged (what could not be resumed)
+                                   itself locked by the processes that have the book open
 states/moby-dick-3f9a0c21d4e5.lock                held by the process that reads the book
 states/moby-dick-3f9a0c21d4e5.aside-1             what could not be trusted, and why (reason.txt)
 """
@@ -15,7 +17,7 @@ import shutil
 import sys
 import unicodedata
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,16 +25,19 @@ from pathlib import Path
 import xxhash
 
 from cagchat.errors import CagchatError, StateDamaged, StateError, StorageError, UsageError
-from cagchat.files import is_leftover, private_folder, storage_error, storage_errors, write_bytes
+from cagchat.files import free_bytes, is_leftover, private_folder, storage_error, storage_errors, write_bytes
 from cagchat.states import manifest as manifests
+from cagchat.states.in_use import alone
 from cagchat.states.locking import check_locks
-from cagchat.states.manifest import Manifest
+from cagchat.states.manifest import BookRecord, Manifest
 
 SLUG_LENGTH = 40
 DIGEST_LENGTH = 12
 AGAIN = "The book has to be read again; the damaged folder is set aside, not deleted."
 TICK_S = 0.001  # between two uses while the clock stands still or was put back
 ASIDE = ".aside-"
+ASIDE_FILE = ".damaged"  # how the name of a checkpoint ends that was set aside inside its folder
+STATE_FILES = ("state-", "checkpoint-", "boundary-")  # how the names of those begin that a manifest speaks of
 DELETING = ".deleting-"
 
 
@@ -159,7 +164,7 @@ class StateFolder:
         """
         with contextlib.suppress(OSError):
             for file in self.path.iterdir():
-                ours = file.suffix == ".bin" and file.name.startswith(("state-", "checkpoint-", "boundary-"))
+                ours = file.suffix == ".bin" and file.name.startswith(STATE_FILES)
                 if (ours and file.name not in keep) or is_leftover(file):
                     file.unlink(missing_ok=True)
 
@@ -215,28 +220,46 @@ class States:
 
         Raises `StateError` listing the candidates when none or several fit.
         """
-        known = [(folder, title_and_path(folder)) for folder in self.all()]
+        found = [folder for folder, _ in self._called(name)]
+        if len(found) > 1:
+            raise _several(name, found)
+        if not found:
+            hint = "`cagchat library` lists what has been read." if self.all() else "Read one with `cagchat read BOOK`."
+            raise StateError(f"No saved book is called {name}.", hint)
+        return found[0]
+
+    def find_book(self, name: str) -> StateFolder | None:
+        """Return a state of the book that `name` means as for `find`, None when no saved book is called that.
+
+        A book that was read with several models or settings is one book, and the last used state stands for it. Raises
+        `StateError` when several books fit.
+        """
+        found = self._called(name)
+        books = {book.digest: folder for folder, book in reversed(found) if book is not None}
+        if len(books) > 1:
+            raise _several(name, [folder for folder, _ in found])
+        return next(iter(books.values()), found[0][0] if found else None)
+
+    def _called(self, name: str) -> list[tuple[StateFolder, BookRecord | None]]:
+        """Return the states that a name means, by the first way in which it means any, the last used first."""
         wanted = fold(name)
+        if not wanted:  # everything begins with it
+            raise StateError("A saved book was asked for by an empty name.", "`cagchat library` lists their names.")
+        known = [(folder, book_of(folder)) for folder in self.all()]
         path = _absolute(name)
-        ways = (
-            [folder for folder, _ in known if folder.name == name],
-            [folder for folder, (_, source) in known if source and source == path],
-            [folder for folder, (title, _) in known if fold(title) == wanted],
-            [folder for folder, (title, _) in known if fold(title).startswith(wanted) or folder.name.startswith(name)],
+        ways: tuple[Callable[[StateFolder, BookRecord | None], bool], ...] = (
+            lambda folder, book: folder.name == name,
+            lambda folder, book: book is not None and book.path == path,
+            lambda folder, book: book is not None and fold(book.title) == wanted,
+            lambda folder, book: folder.name.startswith(name) or fold(book.title if book else "").startswith(wanted),
         )
-        for found in ways:
-            if len(found) == 1:
-                return found[0]
-            if found:
-                names = ", ".join(folder.name for folder in found)
-                raise StateError(f"{name} could be several saved books: {names}.", "Give one of these names in full.")
-        hint = "`cagchat library` lists what has been read." if known else "Read one with `cagchat read BOOK`."
-        raise StateError(f"No saved book is called {name}.", hint)
+        found = ([pair for pair in known if way(*pair)] for way in ways)
+        return next(filter(None, found), [])
 
     def delete(self, folder: StateFolder) -> int:
         """Delete a state with everything in it and return how many bytes that freed.
 
-        Refused while another process reads the book, and where the file system keeps no locks.
+        Refused while another process reads the book or anybody has it open, and where the file system keeps no locks.
         """
         from filelock import FileLock, Timeout
 
@@ -258,14 +281,17 @@ class States:
                         f"{folder.name} was deleted by another process.", "`cagchat library` shows the rest."
                     )
                 size = folder.size_bytes()
-                # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
-                gone = folder.path.with_name(f"{DELETING}{folder.name}")
-                folder.path.rename(gone)
-                with contextlib.suppress(FileNotFoundError):  # another process finishes what this one has begun
-                    shutil.rmtree(gone)
-                folder.holder_path.unlink(missing_ok=True)
-                # While it is held: a file unlinked after its release might be the one that another process holds.
-                folder.lock_path.unlink(missing_ok=True)
+                try:
+                    with alone(folder.path):
+                        # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
+                        gone = folder.path.with_name(f"{DELETING}{folder.name}")
+                        folder.path.rename(gone)
+                        with contextlib.suppress(FileNotFoundError):  # another process finishes what this one began
+                            shutil.rmtree(gone)
+                    folder.holder_path.unlink(missing_ok=True)
+                finally:
+                    # While it is held: a file unlinked after its release might be the one another process holds.
+                    folder.lock_path.unlink(missing_ok=True)
         finally:
             lock.release()
         return size
@@ -285,7 +311,7 @@ class States:
         """Return how many bytes the disk under the states still takes."""
         private_folder(self.root)
         try:
-            return shutil.disk_usage(self.root).free
+            return free_bytes(self.root)
         except OSError as error:
             raise storage_error(error, self.root) from error
 
@@ -303,13 +329,17 @@ def size_below(folder: str) -> int:
     return total
 
 
-def title_and_path(folder: StateFolder) -> tuple[str, str]:
-    """Return a state's book title and source path, empty when its manifest cannot be read."""
+def book_of(folder: StateFolder) -> BookRecord | None:
+    """Return what book a state is of, None when its manifest cannot be read."""
     try:
-        book = folder.manifest().book
+        return folder.manifest().book
     except StateDamaged:
-        return "", ""
-    return book.title, book.path
+        return None
+
+
+def _several(name: str, folders: Iterable[StateFolder]) -> StateError:
+    names = ", ".join(folder.name for folder in folders)
+    return StateError(f"{name} could be several saved books: {names}.", "Give one of these names in full.")
 
 
 def _absolute(name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,20 +14,19 @@ from cagchat.engine import blob as blobs
 from cagchat.engine.fake import MAGIC as FAKE_MAGIC
 from cagchat.engine.pieces import damaged, first_difference, map_existing
 from cagchat.engine.protocol import Part
-from cagchat.engine.rotation import rotated
 from cagchat.errors import StateDamaged, StateError, StorageError, UsageError
 from cagchat.files import is_leftover, storage_error, storage_errors
 from cagchat.models.facts import ModelFacts, read_entries, stamps
-from cagchat.prompt import PROMPT_VERSION, instructions_digest, template_digest
-from cagchat.states.key import FORMAT_VERSION, NAMES, StateKey, differences
+from cagchat.sessions.aside import aside_chats
+from cagchat.states.in_use import is_open
+from cagchat.states.key import NAMES, differences
 from cagchat.states.lock import holder
 from cagchat.states.locking import check_locks
 from cagchat.states.manifest import Manifest, StateFile
-from cagchat.states.store import ASIDE, DELETING, StateFolder, States
+from cagchat.states.present import present_key
+from cagchat.states.store import ASIDE_FILE, DELETING, STATE_FILES, StateFolder, States
 
 FAKE_METADATA = "fake"  # the metadata digest of the engine without a model, which has no file to look for
-SET_ASIDE_FILE = ".damaged"
-STATE_FILES = ("state-", "checkpoint-", "boundary-")
 
 Status = Literal["ready", "partial", "outdated", "reading"]
 Kind = Literal["leftover", "aside", "state"]
@@ -47,13 +46,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Something that can be deleted: `why` says so to a reader, `lock_path` must not be held by anybody else."""
+    """Something that can be deleted: `why` says so to a reader, `lock_path` must not be held by anybody else.
+
+    What nobody uses has no lock.
+    """
 
     path: Path
     kind: Kind
     why: str
     size_bytes: int
-    lock_path: Path
+    lock_path: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +113,6 @@ def outdated_because(manifest: Manifest, models: Remembered, instructions: str =
         facts = models.facts.get(path)
     changed = differences(manifest.key, present_key(manifest.key, facts, instructions))
     return f"changed since: {', '.join(NAMES[name] for name in changed)}" if changed else ""
-
-
-def present_key(key: StateKey, facts: ModelFacts | None, instructions: str) -> StateKey:
-    """Return the key that the same book would have if it were read now with the same KV type.
-
-    Without facts about the model, what depends on it is taken to be as it was.
-    """
-    key = replace(
-        key,
-        format_version=FORMAT_VERSION,
-        prompt_version=PROMPT_VERSION,
-        instructions=instructions_digest(instructions),
-        rotated_kv=rotated(key.kv_type),
-    )
-    if facts is None:
-        return key
-    return replace(
-        key,
-        model_weights=facts.tensor_digest,
-        model_metadata=facts.meaning_digest,
-        chat_template=template_digest(facts.chat_template),
-    )
 
 
 def reader_of(folder: StateFolder) -> int | None:
@@ -260,25 +240,35 @@ def parse_either(view: memoryview, kinds: tuple[blobs.PartKind, ...], *, flash_a
 
 
 def removable(
-    states: States, *, budget_bytes: int | None = None, unused_since: float | None = None
+    states: States,
+    *,
+    chats: Path | None = None,
+    budget_bytes: int | None = None,
+    unused_since: float | None = None,
+    stays: Callable[[StateFolder], object] = lambda folder: None,
 ) -> tuple[Removal, ...]:
     """Return what can be deleted, in that order: leftovers, what was set aside, and states, the longest unused first.
 
     States go until the rest fits into the budget, and those not used since a time (seconds since 1970). Nothing that
-    belongs to a book being read is among them.
+    belongs to a book being read is among them, and no state that is open; `stays` hears of those that would be
+    otherwise. Of the database at `chats`, what was set aside is.
     """
     folders = [folder for folder in states.all() if not held(folder.lock_path)]
     with storage_errors(states.root):
-        found = [*leftovers(states), *aside(states)]
+        found = [*leftovers(states), *aside(states), *(damaged_chats(chats) if chats else ())]
     taken = sum(folder.size_bytes() for folder in states.all())
     for folder in reversed(folders):
         size, used_at = folder.size_bytes(), folder.used_at()
         if unused_since is not None and used_at < unused_since:
-            found.append(Removal(folder.path, "state", "not used lately", size, folder.lock_path))
+            why = "not used lately"
         elif budget_bytes is not None and taken > budget_bytes:
-            found.append(Removal(folder.path, "state", "over the budget", size, folder.lock_path))
+            why = "over the budget"
         else:
             continue
+        if is_open(folder.path):
+            stays(folder)
+            continue
+        found.append(Removal(folder.path, "state", why, size, folder.lock_path))
         taken -= size
     return tuple(found)
 
@@ -326,8 +316,14 @@ def aside(states: States) -> Iterator[Removal]:
         yield Removal(folder.path, "aside", reason(folder), folder.size_bytes(), folder.lock_path)
     for folder in states.all():
         if not held(folder.lock_path):
-            for path in sorted(folder.path.glob(f"*{SET_ASIDE_FILE}")):
+            for path in sorted(folder.path.glob(f"*{ASIDE_FILE}")):
                 yield Removal(path, "aside", "a damaged checkpoint", file_bytes(path), folder.lock_path)
+
+
+def damaged_chats(chats: Path) -> Iterator[Removal]:
+    """Return the files that were set aside of the database of chats: the texts of those that were deleted since too."""
+    for path in aside_chats(chats):
+        yield Removal(path, "aside", "damaged chats", file_bytes(path), None)
 
 
 def reason(folder: StateFolder) -> str:
@@ -337,11 +333,6 @@ def reason(folder: StateFolder) -> str:
     except OSError:
         words = []
     return " ".join(words) or "no reason was recorded"
-
-
-def is_aside(folder: StateFolder) -> bool:
-    """Tell whether a folder is one that was set aside."""
-    return ASIDE in folder.name
 
 
 def remove(states: States, removals: Sequence[Removal], removed: Callable[[Removal, int], None]) -> int:
@@ -366,7 +357,7 @@ def remove_one(states: States, removal: Removal) -> int | None:
     try:
         if removal.kind != "leftover" and removal.path.is_dir():
             return states.delete(folder)
-        with holding(removal.lock_path), storage_errors(removal.path):
+        with holding(removal.lock_path) if removal.lock_path else nullcontext(), storage_errors(removal.path):
             if removal.path.is_dir():
                 size = folder.size_bytes()
                 shutil.rmtree(removal.path)

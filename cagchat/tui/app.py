@@ -37,6 +37,7 @@ from cagchat.tui.pick import Pick
 from cagchat.tui.preparing_screen import PreparingScreen
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.reader import ReaderPane
+from cagchat.tui.rows import one_row
 from cagchat.tui.status_bar import StatusBar
 
 if TYPE_CHECKING:
@@ -182,8 +183,12 @@ class CagchatApp(App[None]):
         self.prepare(message.book)
 
     async def on_preparing_screen_book_ready(self, message: PreparingScreen.BookReady) -> None:
-        """Chat about a book that is open now."""
+        """Chat about a book that is open now, unless another was chosen meanwhile; what lies over it stays there."""
         message.stop()
+        if message.screen is not self.screen:
+            if message.screen in self.screen_stack:
+                self.notify(f"{one_row(message.book.manifest.book.title)} is ready.", markup=False)
+            return
         error: CagchatError | None = None
         session: Session | None = None
         try:
@@ -301,8 +306,10 @@ class CagchatApp(App[None]):
                 yield command
 
     def _doing(self, offer: Offer) -> Callable[[], object]:
-        async def do() -> None:
-            await self.run_action(offer.binding.action, offer.node)
+        # A command runs in the app's own task. What it does is queued where the action is done, so that it begins
+        # after what is being done there and not in the middle of it.
+        def do() -> None:
+            offer.node.call_later(self.run_action, offer.binding.action, offer.node)
 
         return do
 

@@ -263,11 +263,13 @@ and the border of the prompt shows it.
         self._draw(state="◐ thinking", speed=0.0)
         if number is not None:
             await self.transcript.cut(number)
+            if self._job is not job:  # the chat was left meanwhile
+                return
         turns = self.transcript.turns
         live = await self.transcript.begin(Shown(number or (turns[-1].number + 1 if turns else 1), clean(question)))
         if self._job is job:  # unless the chat was left meanwhile
             self._live = live
-            self._desk.submit(job, self)  # not before there is something to show its events in
+            self._desk.submit(job, self, self.book)  # not before there is something to show its events in
             if self._stopping:
                 self._desk.stop()
             self.refresh_bindings()
@@ -276,11 +278,13 @@ and the border of the prompt shows it.
         """Show an event of the running answer; what still comes of one that was left is not shown."""
         self._limits.happened(message)
         if message.job is self._job and self._live is not None:
-            await self._show_event(message.event, message.n_tokens, self._live)  # type: ignore[arg-type]  # an answer's
+            await self._show_event(message.event, message.n_tokens, self._live, message.job)  # type: ignore[arg-type]  # an answer's
 
-    async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView) -> None:
+    async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView, job: Answering) -> None:
         if note := note_on(event):
             await live.note(note)
+            if self._job is not job:  # the chat was left meanwhile
+                return
         match event:
             case Limited():
                 self._limited = event
@@ -296,23 +300,25 @@ and the border of the prompt shows it.
                 shown = of_answer(self._question, event)
                 self.transcript.settle(shown)
                 await live.finish(shown)
-                proof = event.proof
-                self._draw(proof=brief(proof), speed=proof.tokens_per_s, chat=proof.chat_tokens)
+                if self._job is job:
+                    proof = event.proof
+                    self._draw(proof=brief(proof), speed=proof.tokens_per_s, chat=proof.chat_tokens)
 
     async def on_ended(self, message: Ended) -> None:
         """Be ready again; an error becomes a card and the chat goes on."""
         if message.job is not self._job:
             await self._limits.ended(message)
             return
-        self._job, self.session = None, message.session
-        self._draw(state="● ready")
+        self.session = message.session
         if message.error is not None:
-            await self._failed(message.error)
-        self._live = None
-        self.chats.refill(self.session.id if self.session else None)
-        self.refresh_bindings()
+            await self._failed(message.error, message.job)
+        if message.job is self._job:  # unless the chat was left meanwhile
+            self._job = self._live = None
+            self._draw(state="● ready")
+            self.chats.refill(self.session.id if self.session else None)
+            self.refresh_bindings()
 
-    async def _failed(self, error: CagchatError) -> None:
+    async def _failed(self, error: CagchatError, job: Answering) -> None:
         turns, _ = self._recorded_turns()
         card = None if isinstance(error, Stopped) else ErrorCard(error)
         if self._live is not None and turns and turns[-1].number == self._live.shown.number:
@@ -320,10 +326,10 @@ and the border of the prompt shows it.
             self.transcript.settle(shown)
             await self._live.finish(shown, card)
             return
-        await self._show_session()  # it never got into the record
-        if not self.prompt.text:
+        if not self.prompt.text:  # it never got into the record
             self.prompt.write(self._question)
-        if card is not None:
+        await self._show_session()
+        if card is not None and self._job is job:
             await self.transcript.add(card)
 
     def _recorded_session(self) -> Session | None:

@@ -54,7 +54,7 @@ class Desk:
         self._answering = answering
         self._broke = broke
         self._timer = timer
-        self._queue: queue.SimpleQueue[tuple[int, Job, MessagePump] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, Job, MessagePump, OpenBook | None] | None] = queue.SimpleQueue()
         self._submitted = 0  # jobs are numbered, so that a stop ends those before it and none after it
         self._stopped = 0
         self._leaving = threading.Event()
@@ -73,10 +73,13 @@ class Desk:
         conversation = self._conversation
         return conversation.session if conversation is not None else self._last_session
 
-    def submit(self, job: Job, listener: MessagePump) -> None:
-        """Queue a job; `listener` is posted what happens in it."""
+    def submit(self, job: Job, listener: MessagePump, book: OpenBook | None = None) -> None:
+        """Queue a job; `listener` is posted what happens in it.
+
+        A job about `book` is refused when another one is open by its turn. Without it the job is about what is open.
+        """
         self._submitted += 1
-        self._queue.put((self._submitted, job, listener))
+        self._queue.put((self._submitted, job, listener, book))
 
     def stop(self) -> None:
         """End what was submitted so far soon, keeping what it did. Never waits."""
@@ -113,9 +116,11 @@ class Desk:
         if conversation is not None:
             conversation.stop()
 
-    def _run(self, number: int, job: Job, listener: MessagePump) -> None:
+    def _run(self, number: int, job: Job, listener: MessagePump, book: OpenBook | None) -> None:
         error: CagchatError | None = None
         try:
+            if book is not None and book is not self._book:
+                raise Stopped("This book is not open any more.", "Open it again from the library.")
             self._do(number, job, listener)
         except CagchatError as raised:
             error = raised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cagchat.events import AskEvent, HistoryRead, Limited, Notice, Reread, Restored
-from cagchat.proof import duration, size
+from cagchat.units import duration, size
 
 
 def note_on(event: AskEvent) -> str:

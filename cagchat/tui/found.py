@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cagchat.errors import ConfigError, ModelError
 from cagchat.locations import Locations
-from cagchat.proof import size
 from cagchat.settings import Settings
+from cagchat.units import size
 
 if TYPE_CHECKING:
     from cagchat.hardware.detect import Hardware

@@ -19,9 +19,8 @@ from textual.widgets import Button, DataTable, Input, Static
 
 from cagchat.errors import CagchatError, StateError
 from cagchat.files import storage_error
-from cagchat.forgetting import digest_of, forget_titles, is_left
+from cagchat.forgetting import aside_of, digest_of, forget_titles, is_left
 from cagchat.locations import Locations
-from cagchat.proof import size
 from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.settings import Settings
@@ -37,6 +36,7 @@ from cagchat.tui.shelf import Entry, LastChats, Shelf, read_shelf
 from cagchat.tui.shelf_columns import cell, details, fitting, matching, size_text, status_text
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.welcome import WELCOME, Welcome
+from cagchat.units import size
 
 WITH_BOOKS = ("filter", "read", "verify", "delete")
 
@@ -354,21 +354,26 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         entry = self._free()
         if entry is None:
             return
-        text = f"Delete the state of {entry.title}, {size_text(entry)}? The book's file and the chats about it stay."
+        folder = entry.standing.folder
+        aside = aside_of(States(self._locations.states), [folder])
+        room = size(sum(each.size_bytes() for each in aside))
+        more = f" and what was set aside of it ({len(aside)}, {room})" if aside else ""
+        text = f"Delete the state of {entry.title}, {size_text(entry)}{more}?"
+        text += " The book's file and the chats about it stay."
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self._delete_now(entry)
+                self._delete_now(entry.title, [*aside, folder])
 
         self.app.push_screen(Confirm(text, "Delete"), answered)
 
-    def _delete_now(self, entry: Entry) -> None:
-        states, folder, delete, title = States(self._locations.states), entry.standing.folder, self._delete, entry.title
-        locations, chats, digest = self._locations, self._chats, digest_of(folder)
+    def _delete_now(self, title: str, folders: Sequence[StateFolder]) -> None:
+        states, delete = States(self._locations.states), self._delete
+        locations, chats, digest = self._locations, self._chats, digest_of(folders[-1])
 
         def work() -> None:
-            forget_titles(locations, [folder])
-            freed = delete(states, folder)
+            forget_titles(locations, folders)
+            freed = sum(delete(states, folder) for folder in folders)
             left = True
             with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
                 left = is_left(digest, states, chats())

@@ -99,7 +99,7 @@ class LimitMoves:
 
     def _submit(self, job: Knowing) -> None:
         self._job = job
-        self._desk.submit(job, self._screen)
+        self._desk.submit(job, self._screen, self._screen.book)
 
     def _show(self, limit: Limit | None) -> None:
         self.limit = limit

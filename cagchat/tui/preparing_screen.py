@@ -34,7 +34,6 @@ from cagchat.events import (
 )
 from cagchat.library import Options
 from cagchat.opened import OpenBook
-from cagchat.proof import duration, size
 from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.tui.desk import Desk
@@ -48,6 +47,7 @@ from cagchat.tui.shown import clean
 from cagchat.tui.speed_chart import SpeedChart
 from cagchat.tui.status_bar import StatusBar
 from cagchat.tui.title_bar import TitleBar
+from cagchat.units import duration, size
 
 SPEEDS_SHOWN = 80
 
@@ -67,10 +67,11 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
     ]
 
     class BookReady(Message):
-        """The book can be asked."""
+        """The book can be asked. It is told once more when the screen is uncovered."""
 
-        def __init__(self, book: OpenBook) -> None:
+        def __init__(self, screen: PreparingScreen, book: OpenBook) -> None:
             super().__init__()
+            self.screen = screen
             self.book = book
 
     def __init__(
@@ -91,6 +92,7 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
         self._desk = desk
         self._options = options
         self._job: Prepare | None = None
+        self._ready: OpenBook | None = None
         self._speeds: deque[float] = deque(maxlen=SPEEDS_SHOWN)
         self._at = 0
         self._at_s = 0.0
@@ -120,13 +122,13 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
     @property
     def running(self) -> bool:
         """Whether the book is being prepared."""
-        return self._job is not None
+        return self._job is not None and self._ready is None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to stop what runs and to go on with what was stopped."""
         if action == "stop":
             return self.running
-        return not self.running if action == "resume" else True
+        return self._job is None if action == "resume" else True
 
     def action_stop(self) -> None:
         """Stop the reading; what was read is kept."""
@@ -138,13 +140,21 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
 
     def action_resume(self) -> None:
         """Read, or go on reading."""
-        if not self.running:
+        if self._job is None:
             self.query(ErrorCard).remove()
             self._job = Prepare(self.book, self._options)
             self._stopping = False
             self._draw(state="◌ opening")
             self._desk.submit(self._job, self)
             self.refresh_bindings()
+
+    def on_screen_resume(self) -> None:
+        """Tell of a book that became ready while something else was open over it."""
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._ready is not None:
+            self.post_message(self.BookReady(self, self._ready))
 
     def on_happened(self, message: Happened) -> None:
         """Show an event of the preparation."""
@@ -210,11 +220,11 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
             case Restored():
                 self._title("Opening …")
             case Ready(book):
-                self._job = None
+                self._ready = book
                 if self._was_read:
                     self.app.bell()
                 self._name_terminal(book.manifest.book.title)
-                self.post_message(self.BookReady(book))
+                self._tell()
 
     def _plan(self, event: Planned) -> None:
         self._was_read = True

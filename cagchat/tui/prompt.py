@@ -127,18 +127,23 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         self.post_message(self.EditorWanted())
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Move up, or recall the question before when there is no line above."""
-        if select or not self.cursor_at_first_line:
+        """Move up, or recall the question before when there is no row above."""
+        if select or self._row > 0:
             super().action_cursor_up(select)
         else:
             self._recall(self._at - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Move down, or recall the question after when there is no line below."""
-        if select or not self.cursor_at_last_line:
+        """Move down, or recall the question after when there is no row below."""
+        if select or self._row < self.wrapped_document.height - 1:
             super().action_cursor_down(select)
         else:
             self._recall(self._at + 1)
+
+    @property
+    def _row(self) -> int:
+        """The row of the cursor: a question that is wider than the prompt stands in several, which are one line."""
+        return self.wrapped_document.location_to_offset(self.cursor_location).y
 
     def _recall(self, at: int) -> None:
         if not 0 <= at <= len(self._history):

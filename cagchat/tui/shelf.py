@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cagchat.locations import Locations
-from cagchat.proof import size
 from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
 from cagchat.settings import Settings
 from cagchat.states.store import States
 from cagchat.states.upkeep import Remembered, Standing, aside, standing
+from cagchat.units import size
 
 MODELS_FILE = "models.json"  # what the backend remembers of model files
 

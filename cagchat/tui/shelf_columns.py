@@ -9,11 +9,11 @@ from datetime import datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from cagchat.proof import size
 from cagchat.sessions.naming import one_line
 from cagchat.states.store import fold
 from cagchat.tui.cells import cut
 from cagchat.tui.shelf import Entry
+from cagchat.units import size
 
 GAP = 2  # cells that the table adds to each column
 

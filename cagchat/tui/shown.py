@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cagchat.limits.limit import NOTED, noted_in
+from cagchat.printable import printable
 from cagchat.proof import Proof, recorded
-from cagchat.sessions.export import clean_lines, proof_sentence
+from cagchat.sessions.export import proof_sentence
 
 if TYPE_CHECKING:
     from cagchat.events import Answered
@@ -90,4 +91,4 @@ def brief(proof: Proof) -> str:
 
 def clean(text: str) -> str:
     """Return the text without control characters, which a terminal would obey."""
-    return "\n".join(clean_lines(text))
+    return printable(text)

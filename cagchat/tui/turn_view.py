@@ -63,7 +63,10 @@ class ProofLine(FigureLines):
 
 
 class TurnView(Vertical, can_focus=True):
-    """Shows a turn, and streams an answer into itself while it is being made."""
+    """Shows a turn, and streams an answer into itself while it is being made.
+
+    What still comes for a turn that was taken away, as when its chat is left, is dropped.
+    """
 
     HELP = """\
 ## A question and its answer
@@ -126,17 +129,22 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         """Take a fragment of what is thought; it is drawn when unfolded."""
         self._thoughts.append(clean(text))
         self._n_thoughts += n_tokens
-        if not self.query(Collapsible):
+        if self._stands and not self.query(Collapsible):
             await self.mount(self._folded("", "Thinking"), before=self.answer)
+        if not self._stands:
+            return
         self.query_one(Collapsible).title = f"Thinking … {self._n_thoughts:,} tokens"
         self._draw_thoughts()
 
     def add_answer(self, text: str) -> None:
         """Take a fragment of the answer."""
-        self.answer.add(clean(text))
+        if self._stands:
+            self.answer.add(clean(text))
 
     async def note(self, text: str) -> None:
         """Say what was done before the answer."""
+        if not self._stands:
+            return
         for notice in self.query(".notice").results(FigureLines):
             notice.text = f"{notice.text}\n{clean(text)}"
             return
@@ -146,7 +154,10 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
     async def finish(self, shown: Shown, card: ErrorCard | None = None) -> None:
         """Show the turn as it ended; a card says why it failed, in place of the remark."""
         self.shown = shown
-        await self.answer.settle(shown.answer)
+        if self._stands:
+            await self.answer.settle(shown.answer)
+        if not self._stands:
+            return
         for folded in self.query(Collapsible):
             self._thoughts = [shown.thinking]
             folded.title = "Thought"
@@ -161,6 +172,8 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
     async def show_quotes(self, shown: Shown) -> None:
         """Show a recorded turn's quotes, which were looked up meanwhile."""
         self.shown = shown
+        if not self._stands:
+            return
         for line in self.query(".proof").results(FigureLines):
             line.text = shown.proof
             await self.mount(*self._quote_lines(), after=line)
@@ -169,6 +182,11 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         """Say for which turn it is."""
         message.stop()
         self.post_message(self.Wanted(message.what, self.shown))
+
+    @property
+    def _stands(self) -> bool:
+        """Whether the turn is in the transcript: false from the moment in which its removal begins."""
+        return self.is_attached and self.display
 
     @property
     def answer(self) -> AnswerText:

@@ -14,7 +14,20 @@ from rich.console import Console
 
 from cagchat.bench.reopen import read_proof
 from cagchat.bench.synth import write_model
-from cagchat.bench.tables import Column, Figure, Table, as_object, drawn, least, markdown, most, ratio, shown
+from cagchat.bench.tables import (
+    Cell,
+    Column,
+    Figure,
+    Table,
+    as_object,
+    drawn,
+    least,
+    markdown,
+    most,
+    of_how_many,
+    ratio,
+    shown,
+)
 from cagchat.bench.workbench import Workbench, count_tokens, cut_book, environment
 from cagchat.cli.main import main
 from cagchat.engine.child import Child
@@ -104,6 +117,22 @@ def test_ratio_compares_like_with_like() -> None:
     assert ratio(least([8.0, 12.0, 10.0]), least([2.0, 4.0, 5.0])) == Figure(4.0, 2.5)
 
 
+def test_a_table_says_of_how_many_runs_it_shows_the_best() -> None:
+    """The runs are those that the figures had: of each row where rows differ, once where all are alike."""
+    columns = (Column("cold", "cold", "seconds"), Column("warm", "warm", "seconds"), Column("ratio", "ratio", "times"))
+
+    def row(cold: int, warm: int) -> dict[str, Cell]:
+        long, short = least([9.0] * cold), least([3.0] * warm)
+        return {"cold": long, "warm": short, "ratio": ratio(long, short)}
+
+    assert of_how_many(columns, [row(2, 2), row(1, 2)]) == (
+        "Shown is the best, row by row: “cold” of 2, 1 runs; “warm” of 2 runs.",
+    )
+    assert of_how_many(columns, [row(5, 5)]) == ("Shown is the best of 5 runs.",)
+    assert of_how_many(columns, [row(1, 3)]) == ("Shown is the best: “cold” of 1 run; “warm” of 3 runs.",)
+    assert of_how_many(columns, [{"cold": "It failed."}]) == ()
+
+
 def test_units_are_a_readers() -> None:
     """Counts have commas, bytes a unit, and small ratios two decimals."""
     assert shown(3412, "count") == "3,412"
@@ -136,7 +165,10 @@ def test_restore_through_the_command(
     (row,) = rows["restore"]
     assert len(row["restore"]["runs"]) == len(row["copy"]["runs"])
     assert min(row["size"], row["tokens"], row["restore"]["best"], row["ratio"]["best"]) > 0
-    assert "| tokens | state |" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "| tokens | state |" in shown
+    assert len(row["restore"]["runs"]) == 5  # more than --repeat, which is 1
+    assert shown.count("best of") == shown.count("Shown is the best of 5 runs.") == 1
 
 
 def test_report_names_the_machine(tiny: Path, book: Path, tmp_path: Path) -> None:

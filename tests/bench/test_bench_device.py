@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cagchat.bench.device import DEPTHS, NOT_REACHED, measure, peak_bytes
+from cagchat.bench.device import DEPTHS, NOT_REACHED, measure
 from cagchat.bench.long_state import long_bytes, write_long
+from cagchat.bench.memory import peak_bytes
 from cagchat.bench.synth import Architecture, write_model
 from cagchat.bench.tables import Figure, Table, as_object, markdown
 from cagchat.cli import bench_device

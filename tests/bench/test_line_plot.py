@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from cagchat.bench.line_plot import Axis, Panel, axis_for, doublings, line_plot, short, ticks
-from cagchat.proof import duration
+from cagchat.units import duration
 
 SVG = "{http://www.w3.org/2000/svg}"
 PANEL = Panel("read <in>", duration, {"Attention": [(512, 1.0), (1024, 2.5)], "Hybrid": [(512, 0.5), (2048, 1.0)]})

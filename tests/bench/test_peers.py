@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from cagchat.bench.memory import peak_of_family
 from cagchat.bench.peers import comparison, found, served
 from cagchat.bench.peers.client import Server, free_port
 from cagchat.bench.peers.failure import failure
 from cagchat.bench.peers.found import SERVER, Found, look
 from cagchat.bench.peers.job import Answer, Job, Prompts, Way, answer_all
-from cagchat.bench.peers.memory import peak_of_family
 from cagchat.bench.synth import write_model
 from cagchat.bench.tables import Cell, Table
 from cagchat.bench.workbench import Workbench

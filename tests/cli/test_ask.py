@@ -117,9 +117,35 @@ def test_named_chat_is_continued(cagchat: Terminal, book: Path) -> None:
     assert (found["session"], found["turn"]) == (first["session"], 2)
 
 
+def test_a_notice_stands_on_a_line_of_its_own(cagchat: Terminal, book: Path) -> None:
+    """What is said when the answer reaches its limit is no part of it, and no blank line follows."""
+    outcome = cagchat("ask", "--fake", "--max-tokens", "9", book, QUESTION)
+    assert outcome.out == "The book \n"
+    assert outcome.err.splitlines()[-2].startswith("The answer reached its limit of 9 tokens")
+
+
 def test_no_chat_to_continue(cagchat: Terminal, book: Path) -> None:
     """-c without any chat about the book is an error."""
     assert "no chat about Lanterns" in error_of(cagchat("ask", "--fake", "-c", book, QUESTION))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("-c",), "no chat about Lanterns"),
+        (("--session", "nosuch"), "There are no chats yet"),
+        (("--until", "Chapter 99"), "has no place called Chapter 99"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_book_is_read(
+    flags: tuple[str, ...], said: str, cagchat: Terminal, book: Path
+) -> None:
+    """An hour of reading must not end in a mistyped name: no state is there afterwards."""
+    outcome = cagchat("ask", "--fake", *flags, book, QUESTION)
+    assert outcome.code in (1, 2)
+    assert said in outcome.err
+    assert "Reading" not in outcome.err
+    assert cagchat("library").out == ""
 
 
 def test_chat_about_another_book(cagchat: Terminal, book: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cagchat.cli.demo import program
 from cagchat.cli.main import main
 from cagchat.demo import questions
 
@@ -31,6 +32,25 @@ def test_a_second_run_starts_from_the_saved_cache(capsys: pytest.CaptureFixture[
     second = capsys.readouterr().err
     assert "book tokens read" not in second
     assert second.count("tokens reused") == len(questions())
+
+
+@pytest.mark.parametrize(
+    ("started", "path", "typed"),
+    [
+        ("/env/bin/cagchat", "/env/bin", "cagchat"),
+        (".venv/bin/cagchat", "", ".venv/bin/cagchat"),
+        ("my env/bin/cagchat", "", "'my env/bin/cagchat'"),
+        ("/package/cagchat/__main__.py", "", "python -m cagchat"),
+    ],
+)
+def test_the_next_command_can_be_typed(
+    started: str, path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the shell does not find the program, the demo names it as it was started."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [started])
+    monkeypatch.setattr("cagchat.cli.demo.which", lambda name: path and f"{path}/{name}")
+    assert program() == typed
 
 
 def test_smollm2_answers_from_the_story(capsys: pytest.CaptureFixture[str]) -> None:

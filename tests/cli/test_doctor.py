@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,6 +63,20 @@ def test_new_machine_has_no_problem(home: Path, capsys: pytest.CaptureFixture[st
     """Where nothing was done yet nothing is wrong, and looking makes no folder."""
     assert problems(report(capsys)) == []
     assert not (home / "home").exists()
+
+
+def test_a_bad_configuration_is_a_problem_among_the_others(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong with it is said, and the rest is examined all the same."""
+    healthy = {finding["about"] for finding in report(capsys)}
+    file = locate(os.environ).config_file
+    private_folder(file.parent)
+    file.write_text('temperature = "x"\n', encoding="utf-8")
+    findings = report(capsys, code=1)
+    (problem,) = [finding for finding in findings if finding["mark"] == "problem"]
+    assert problem["about"] == "settings"
+    assert "temperature" in problem["text"]
+    assert problem["mend"]
+    assert {finding["about"] for finding in findings} == healthy
 
 
 def test_a_disk_without_locks_is_a_problem(
@@ -265,6 +280,16 @@ def test_damaged_chats_are_a_problem_and_stay(capsys: pytest.CaptureFixture[str]
     path.chmod(0o600)
     assert [about for about, _ in problems(report(capsys, code=1))] == ["chats"]
     assert path.read_bytes() == b"no database" * 1000
+
+
+def test_chats_that_were_set_aside_are_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Damaged databases that stand aside are counted, with the command that deletes them."""
+    path = private_folder(locate().data) / locate().sessions_db.name
+    path.with_name(f"{path.name}.damaged-1").write_bytes(b"x" * 1000)
+    notes = [finding for finding in report(capsys) if finding["about"] == "chats" and finding["mark"] == "note"]
+    assert [(note["text"], note["mend"]) for note in notes] == [
+        ("damaged and set aside: 1 file, 1 kB", "cagchat library prune")
+    ]
 
 
 def test_chats_of_a_newer_version_are_a_problem(capsys: pytest.CaptureFixture[str]) -> None:

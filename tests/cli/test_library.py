@@ -495,7 +495,7 @@ def test_a_place_that_cannot_be_forgotten_is_said(
 ) -> None:
     """When the disk does not take the change, the reader is told that the place is still there."""
     leave_off(read(home, capsys, "Lamp").manifest().book.digest, Place(7))
-    monkeypatch.setattr(Remembered, "_write", lambda self, content: False)
+    monkeypatch.setattr(Remembered, "_write", lambda self, *content: False)
     assert main(["library", "rm", "the lamp", "-y"]) == 0
     assert "Remembered all the same" in capsys.readouterr().err
 
@@ -538,6 +538,31 @@ def test_rm_deletes_what_stands_aside(home: Path, capsys: pytest.CaptureFixture[
     aside = read(home, capsys).set_aside("why")
     assert main(["library", "rm", aside.name, "-y"]) == 0
     assert not aside.exists()
+
+
+def test_rm_deletes_what_was_set_aside_of_the_book(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a book's state every folder that was set aside of it goes, readable or not, and is named; others' stay."""
+    other = read(home, capsys, "Rope").set_aside("why")
+    read(home, capsys).set_aside("why")
+    damaged = StateFolder(read(home, capsys).set_aside("why"))
+    damaged.manifest_path.write_bytes(b"damaged")
+    elsewhere = StateFolder(read(home, capsys).set_aside("why"))
+    elsewhere.path.rename(elsewhere.path.with_name("a-book-of-another-name.aside-1"))
+    folder = read(home, capsys)
+    assert main(["library", "rm", folder.name, "-y"]) == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 4
+    assert "a-book-of-another-name.aside-1" in out
+    assert [path for path in states().root.iterdir() if path.is_dir()] == [other]
+
+
+def test_rm_of_what_stands_aside_leaves_the_rest(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that was set aside is deleted alone when it is the one that was named."""
+    first = read(home, capsys).set_aside("why")
+    second = read(home, capsys).set_aside("why")
+    folder = read(home, capsys)
+    assert main(["library", "rm", first.name, "-y"]) == 0
+    assert (first.exists(), second.exists(), folder.exists()) == (False, True, True)
 
 
 def test_rm_refuses_a_book_being_read(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -634,6 +659,35 @@ def test_prune_asks_before_more_than_leftovers_go(
     assert not aside.exists()
 
 
+def set_chats_aside() -> list[Path]:
+    """Leave what setting a damaged database of chats aside leaves."""
+    path = locate().sessions_db
+    files = [path.with_name(f"{path.name}.damaged-{end}") for end in ("1", "1-wal", "2")]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        file.write_bytes(b"x" * 1000)
+    return files
+
+
+def test_prune_takes_damaged_chats_after_asking(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged databases of chats and their journals are listed, counted and deleted as what was set aside is."""
+    files = set_chats_aside()
+    Sessions(locate().sessions_db).close()
+    assert [Path(each["path"]) for each in listed(capsys)["aside"]] == files
+    assert main(["library", "prune"]) == 2
+    assert all(file.exists() for file in files)
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    capsys.readouterr()
+    assert main(["library", "prune", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(Path(each["path"]), each["kind"]) for each in found["removed"]] == [(file, "aside") for file in files]
+    assert found["freed_bytes"] == 3000
+    assert not any(file.exists() for file in files)
+    assert locate().sessions_db.exists()
+
+
 def test_prune_of_nothing_is_no_error(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is nothing to delete, that is said and the exit code is 0."""
     assert main(["library", "prune"]) == 0
@@ -646,3 +700,13 @@ def test_senseless_numbers_are_wrong_usage(home: Path, value: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["library", "prune", f"--days={value}"])
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "1000001", "1e300"])
+def test_a_senseless_budget_is_wrong_usage(home: Path, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """A budget on the command line is bounded as the setting is."""
+    with pytest.raises(SystemExit) as caught:
+        main(["library", "prune", f"--budget={value}"])
+    assert caught.value.code == 2
+    assert value in capsys.readouterr().err
+    assert main(["library", "prune", "--budget=1e6"]) == 0

@@ -211,6 +211,16 @@ def test_this_machine(cagchat: Terminal, book: Path) -> None:
     assert changed["device_bytes"] == plan["machine"]["device_bytes"]
 
 
+def test_what_reads_the_book_until_the_best_is_fetched(cagchat: Terminal, book: Path, tmp_path: Path) -> None:
+    """On this machine the plan says what is here already; of another machine's disk nothing is known."""
+    book.write_text("The lamp was lit again in the evening.\n\n" * 100, encoding="utf-8")
+    assert planned(cagchat, book)["until_then"].startswith("SmolLM2")
+    assert "  until then: SmolLM2" in cagchat("plan", book).out
+    book.write_text("The lamp was lit again in the evening.\n\n" * 4000, encoding="utf-8")
+    assert planned(cagchat, book)["until_then"] == "no model on this disk holds the whole book"
+    assert planned(cagchat, book, "--ram", "30")["until_then"] == ""
+
+
 def test_this_machine_without_its_gpu(cagchat: Terminal, book: Path) -> None:
     """--vram 0 alone plans for this machine's RAM, not for one without limits."""
     machine = planned(cagchat, book, "--vram", "0")["machine"]

@@ -15,6 +15,7 @@ from cagchat.cli.main import main
 from cagchat.cli.sessions import proof_line
 from cagchat.engine.protocol import CHAT, Span, Transfer
 from cagchat.files import private_folder
+from cagchat.limits.limit import Limit
 from cagchat.locations import locate
 from cagchat.proof import Proof, prove
 from cagchat.sessions.session import Session, Status
@@ -99,11 +100,12 @@ def test_list_of_one_book(home: Path, capsys: pytest.CaptureFixture[str], name: 
     assert [session["id"] for session in json.loads(capsys.readouterr().out)] == [wanted.id]
 
 
-def test_list_of_an_unknown_book_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", ["The Sea", "~no-such-user"])
+def test_list_of_an_unknown_book_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A book that nobody talked about ends with 1."""
     chat()
-    assert main(["sessions", "list", "The Sea"]) == 1
-    assert "There is no chat about The Sea." in capsys.readouterr().err
+    assert main(["sessions", "list", name]) == 1
+    assert f"There is no chat about {name}." in capsys.readouterr().err
 
 
 def test_no_chats_is_no_error(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +189,34 @@ def test_export_as_json_to_a_file(home: Path, capsys: pytest.CaptureFixture[str]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_export_replaces_a_file_only_when_told_to(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is there, a book perhaps, stays as it is until somebody says otherwise."""
+    chat()
+    path = home / "novel.txt"
+    path.write_text("A book.", encoding="utf-8")
+    assert main(["sessions", "export", "last", "-o", str(path)]) == 2
+    assert "whether to replace a file that is there" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "A book."
+    assert main(["sessions", "export", "last", "-o", str(path), "-y"]) == 0
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize("limit", ["0", "-5", "many"])
+def test_a_search_shows_at_least_one_turn(limit: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number of hits below one is wrong usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(["sessions", "search", "noon", "--limit", limit])
+    assert ended.value.code == 2
+    assert "not a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_limit_is_told_with_the_proof() -> None:
+    """Who reads the chat later sees how far it knew the book, also when the answer is complete."""
+    limit = Limit(100, "the end of Chapter 1")
+    line = proof_line(PROOF.as_dict() | limit.noted())
+    assert line == f"{PROOF.line()}, known up to the end of Chapter 1"
+
+
 def test_export_into_a_missing_folder_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that cannot be written is named, with a hint about files."""
     chat()
@@ -229,6 +259,18 @@ def test_rm_of_an_unknown_chat_deletes_nothing(home: Path) -> None:
     session = chat()
     assert main(["sessions", "rm", session.id, "no such chat", "-y"]) == 1
     assert remaining() == [session.id]
+
+
+def test_rm_says_where_else_chats_may_stand(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Deleting a chat names the damaged files that may hold it too, and what deletes them, where there are such."""
+    assert main(["sessions", "rm", chat().id, "-y"]) == 0
+    assert "prune" not in capsys.readouterr().err
+    path = locate().sessions_db
+    path.with_name(f"{path.name}.damaged-1").write_bytes(b"damaged")
+    assert main(["sessions", "rm", chat().id, "-y"]) == 0
+    err = capsys.readouterr().err
+    assert f"{path.name}.damaged-1" in err
+    assert "cagchat library prune" in err
 
 
 def test_rm_without_a_terminal_needs_yes(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

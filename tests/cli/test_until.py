@@ -79,7 +79,7 @@ def test_bookmarks_and_the_readers_place(cagchat: Terminal, book: Path) -> None:
 
 def test_plain_chat(cagchat: Terminal, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain chat begins with its limit, moves it forward with /until, and refuses to know less."""
-    monkeypatch.setattr("cagchat.cli.main.is_terminal", lambda stream: True)
+    monkeypatch.setattr("cagchat.cli.output.is_terminal", lambda stream: True)
     lines = iter([QUESTION, "/until 90%", QUESTION, "/until 10%", "/new", QUESTION, "/quit"])
     monkeypatch.setattr("builtins.input", lambda prompt="": next(lines))
     monkeypatch.setattr(sys, "stdin", io.StringIO())

@@ -22,6 +22,22 @@ def test_controls_and_unseen_characters_go() -> None:
     assert clean("a\x00b\x1b\x7fc\ufeffd\u00ade\tf") == "abcde\tf\n"
 
 
+@pytest.mark.parametrize(
+    ("saved", "text"),
+    [
+        ("N\bNA\bAM\bME\bE", "NAME"),
+        ("_\bf_\bi_\bl_\be B\bB\bB", "file B"),
+        ("a\n\bb", "a\nb"),
+        ("\x1b[1mbold\x1b[0m \x1b[38;5;12mblue\x1b(B\x1b[m", "bold blue"),
+        ("\x1b]0;title\x07a \x1b]8;;https://x\x1b\\link\x1b]8;;\x1b\\", "a link"),
+        ("\x1b]never ended", "]never ended"),
+    ],
+)
+def test_what_terminals_draw_with_goes(saved: str, text: str) -> None:
+    """Of letters written one over the other the last is left; colours, titles and links are no text."""
+    assert clean(saved) == f"{text}\n"
+
+
 def test_letters_are_composed() -> None:
     """A letter and its accent become one character."""
     assert clean("e\u0301") == "\u00e9\n"

@@ -45,7 +45,10 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
 
 def test_a_missing_file_without_a_neighbour_points_at_the_folder(tmp_path: Path) -> None:
     """Where nothing is near, the hint shows how to look."""
-    assert refusal(tmp_path / "lighthouse.txt").hint == f"`ls {tmp_path}` shows what is there."
+    assert (
+        refusal(tmp_path / "lighthouse.txt").hint
+        == f"`ls {tmp_path}` shows what is there, `cagchat library` what has been read."
+    )
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -128,6 +128,63 @@ def test_pictures_and_formulas_are_read() -> None:
     assert load(f"<w:p>{picture}{run(' x')}{raised}{run(' ')}{formula}</w:p>").text == "[A ship] x² a+b\n"
 
 
+MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+WPS = 'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"'
+VML = 'xmlns:v="urn:schemas-microsoft-com:vml"'
+
+
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        (f'{run("see")}<w:fldSimple w:instr="REF x">{run(" Chapter 3")}</w:fldSimple>{run(".")}', "see Chapter 3."),
+        (f'{run("a")}<w:bdo w:val="rtl">{run(" b")}<w:dir w:val="rtl">{run(" c")}</w:dir></w:bdo>', "a b c"),
+        ("<w:r><w:t>a</w:t><w:cr/><w:t>b</w:t><w:ptab/><w:t>c</w:t></w:r>", "a\nb c"),
+        (
+            f"<w:r><w:ruby><w:rubyPr/><w:rt>{run('かん')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase></w:ruby></w:r>"
+            f"{run('字')}",
+            "漢字",
+        ),
+    ],
+)
+@pytest.mark.parametrize("namespace", [TRANSITIONAL, STRICT])
+def test_fields_directions_readings_and_line_ends_keep_their_text(namespace: str, inner: str, text: str) -> None:
+    """A field's result, text against the direction of its line, and what a reading stands over are read."""
+    document = load_docx(docx(f"<w:p>{inner}</w:p>", namespace=namespace), "x.docx")
+    assert (document.text, document.notes) == (f"{text}\n", ())
+
+
+@pytest.mark.parametrize("forms", ["choice", "fallback", "both", "choice with a picture to fall back on", "neither"])
+def test_a_text_box_is_read_once(forms: str) -> None:
+    """Whichever of its forms a file has, a box's text stands once, after the paragraph that it hangs on."""
+    content = f"<w:txbxContent>{paragraph('boxed')}</w:txbxContent>"
+    drawn = f"<w:drawing><wps:wsp {WPS}><wps:txbx>{content}</wps:txbx></wps:wsp></w:drawing>"
+    oval = f"<w:pict><v:oval {VML}><v:textbox>{content}</v:textbox></v:oval></w:pict>"
+    picture = f"<w:pict><v:shape {VML} alt='a picture'/></w:pict>"
+    box = {
+        "choice": f"<mc:AlternateContent {MC}><mc:Choice>{drawn}</mc:Choice></mc:AlternateContent>",
+        "fallback": f"<mc:AlternateContent {MC}><mc:Fallback>{oval}</mc:Fallback></mc:AlternateContent>",
+        "both": f"<mc:AlternateContent {MC}><mc:Choice>{drawn}</mc:Choice><mc:Fallback>{oval}</mc:Fallback>"
+        "</mc:AlternateContent>",
+        "choice with a picture to fall back on": f"<mc:AlternateContent {MC}><mc:Choice>{drawn}</mc:Choice>"
+        f"<mc:Fallback>{picture}</mc:Fallback></mc:AlternateContent>",
+        "neither": drawn,
+    }[forms]
+    assert load(f"<w:p><w:r>{box}</w:r>{run('after')}</w:p>{paragraph('next')}").text == "after\n\nboxed\n\nnext\n"
+
+
+def test_what_is_not_understood_is_said_once() -> None:
+    """Unknown elements with text, and documents inserted as files of their own, make one note; others make none."""
+    unknown = f"<w:odd>{run('lost')}</w:odd><w:idle/>"
+    document = load(f"<w:p>{run('text')}{unknown}{unknown}</w:p><w:altChunk/>")
+    assert document.text == "text\n"
+    assert document.notes == (
+        "Some of the document was not understood (an inserted document, odd); text may be missing.",
+    )
+    assert load(f"<w:p>{run('text')}<w:idle/></w:p>").notes == ()
+    sign = '<w:r><w:sym w:font="Odd" w:char="F0E0"/></w:r>'
+    assert "signs of a symbol font" in load(f"<w:p>{run('text')}{sign}</w:p>").notes[0]
+
+
 def test_properties_name_the_book() -> None:
     """Title and author come from the properties, the language from the styles."""
     document = load_docx(docx(paragraph("text"), title="The Tower", author="Ada Example", styles=STYLES), "x.docx")

@@ -96,6 +96,21 @@ def test_utf8_cut_inside_a_character_stays_utf8() -> None:
     assert decode((ENGLISH + "é").encode()[:-1]) == (ENGLISH + REPLACEMENT, "utf-8")
 
 
+@pytest.mark.parametrize("broken", [b"\xe2\x80", b"\xff", b"\xe9"])
+def test_one_broken_byte_in_a_book_with_few_accents_stays_utf8(broken: bytes) -> None:
+    """One valid letter or quote in a long text outweighs a byte that fits nothing."""
+    before, after = prose(40_000) + "the naïve keeper", prose(20_000) + "in a café.\n"
+    assert decode(before.encode() + broken + after.encode()) == (before + REPLACEMENT + after, "utf-8")
+    lines = f"{prose(100_000)}It’s late.\n".encode() + b"one \xff, two \xff, three \xff.\n"
+    assert decode(lines)[1] == "utf-8"
+
+
+@pytest.mark.parametrize("text", ["«CAFÉ»", "He read «CAFÉ» on the sign.\n", "“É”, he wrote.\n"])
+def test_bytes_that_are_utf8_by_chance_do_not_decide(text: str) -> None:
+    """An accented capital and a quote in cp1252 make a letter that no Western text has."""
+    assert decode(text.encode("cp1252")) == (text, "cp1252")
+
+
 def test_a_damaged_file_has_a_note() -> None:
     """The number of lost characters is said."""
     assert notes_on(f"a{REPLACEMENT}b{REPLACEMENT}", "utf-8") == (

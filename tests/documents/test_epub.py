@@ -85,6 +85,34 @@ def test_navigation_cover_and_lists_of_links_are_not_read() -> None:
     assert document.text.count("Contents") == document.text.count("xhtml") == 0
 
 
+def test_pages_with_linear_no_and_text_are_read_last() -> None:
+    """What has more than a few lines is no window beside the text."""
+    pages = {"extra.xhtml": page(f"<p>{SENTENCE} This is Extra.</p><p>{SENTENCE[4:] * 9}</p>"), **ONE.pages}
+    assert order(load(Epub(pages, not_linear=["extra.xhtml"]))) == ["One", "Two", "Three", "Extra"]
+
+
+def test_words_on_a_cover_without_a_picture_are_read() -> None:
+    """A dedication stays, the book's title and its author go; words in brackets are no picture."""
+    dedicated = load(Epub({"cover.xhtml": page("<p>For my mother.</p>"), "one.xhtml": chapter("One")}))
+    assert dedicated.text.startswith("For my mother.\n\nOne\n")
+    titled = load(Epub({"cover.xhtml": page("<h1>The Keeper</h1><p>by Ada Example</p>"), "one.xhtml": chapter("One")}))
+    assert titled.text.startswith("One\n")
+    printed = load(Epub({"first.xhtml": page("<p>[Printed in Leith]</p>"), "one.xhtml": chapter("One")}))
+    assert printed.text.startswith("[Printed in Leith]\n\nOne\n")
+
+
+def test_a_page_of_links_to_itself_is_no_list() -> None:
+    """A first chapter called index, full of marks, is read; links to other files make a table of contents."""
+    inner = "".join(f'<a href="#n{number}">word {number}</a> ' for number in range(40))
+    document = load(Epub({"index.xhtml": page(f"<h1>One</h1><p>{inner}</p>"), "two.xhtml": chapter("Two")}))
+    assert [section.title for section in document.sections] == ["One", "Two"]
+    assert "word 39" in document.text
+    outer = "".join(f'<a href="two.xhtml#n{number}">word {number}</a> ' for number in range(40))
+    document = load(Epub({"index.xhtml": page(f"<h1>One</h1><p>{outer}</p>"), "two.xhtml": chapter("Two")}))
+    assert order(document) == ["Two"]
+    assert "% was left out" in document.notes[0]
+
+
 def test_a_long_page_called_cover_is_read() -> None:
     """A name alone does not take text away."""
     assert load(Epub({"cover.xhtml": page(f"<p>{SENTENCE * 10}</p>")})).text.startswith(SENTENCE)

@@ -87,8 +87,22 @@ def test_what_is_no_book_is_left_out_and_named(tmp_path: Path) -> None:
     source = gather([folder])
     assert names(source) == ["a.txt"]
     assert source.notes == (
-        "5 files were left out, because no book can be read from it: b.png, c.css, d.txt, e.txt, f.mobi.",
+        "5 files were left out, because no book can be read from them: b.png, c.css, d.txt, e.txt, f.mobi.",
     )
+
+
+def test_a_file_of_blanks_is_left_out(tmp_path: Path) -> None:
+    """One empty part takes nothing from the others."""
+    source = gather([folder_of(tmp_path, a_txt=b"text", b_txt=b" \n\t\n")])
+    assert names(source) == ["a.txt"]
+    assert source.notes == ("1 file was left out, because no book can be read from it: b.txt.",)
+
+
+def test_stdin_that_is_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell can close it."""
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(BookError, match="stdin is closed"):
+        gather(["-"])
 
 
 def test_many_names_are_not_listed(tmp_path: Path) -> None:
@@ -176,3 +190,20 @@ def test_several_files_are_called_by_what_their_names_share(files: tuple[str, ..
 def test_natural_order(before: str, after: str) -> None:
     """Numbers inside names are compared as numbers, letters without their case."""
     assert natural(before) < natural(after)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_present_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is empty or blank is refused, whatever lies in the folder where the program was started."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("Private notes.")
+    with pytest.raises(BookError, match="empty name"):
+        gather([name])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/book.txt", "x/" * 3000])
+def test_a_name_longer_than_files_have_is_a_missing_file(name: str) -> None:
+    """What the system refuses to look for is said to be missing."""
+    with pytest.raises(BookError, match="There is no file") as caught:
+        gather([name])
+    assert caught.value.hint

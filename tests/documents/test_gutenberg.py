@@ -34,6 +34,17 @@ def test_only_the_book_is_left() -> None:
     assert framed().text == BODY.strip("\n") + "\n"
 
 
+def test_where_the_book_began_is_known() -> None:
+    """The place is that of the book's first letter, after the header and who typed it, with as much text behind it."""
+    typed = f"\n\nProduced by A Volunteer\n\n\n\n{BODY}"
+    for body in (BODY, typed):
+        whole = f"{HEADER}{START}\n\n\n{body}\n{END}\n\nThe licence, at length.\n"
+        result = unframe(whole)
+        assert whole[result.start :].startswith(result.text)
+        assert result.text.startswith("CHAPTER I\n")
+    assert unframe(BODY).start == 0
+
+
 def test_the_header_names_the_book() -> None:
     """Title (over two lines), author and language come from the header."""
     result = framed()

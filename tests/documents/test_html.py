@@ -51,6 +51,60 @@ def test_the_main_part_is_preferred_when_it_holds_most_of_the_text() -> None:
     assert "advert" not in load(f"<div>advert</div><article>{story}</article>").text
 
 
+def test_chapters_as_articles_are_all_read() -> None:
+    """Articles that are longer than a comment are one text, with what stands between them; comments are not."""
+    one, two = "Alpha went down to the quay. " * 60, "Beta came back from the hill. " * 20
+    chapters = f"<article><h2>One</h2><p>{one}</article><article><h2>Two</h2><p>{two}</article>"
+    page = f"<div>advert</div><div><h1>Book</h1><p>Intro.</p>{chapters}</div>"
+    document = load(page)
+    assert outline(document) == [(1, "Book"), (2, "One"), (2, "Two")]
+    assert "Intro." in document.text
+    assert "advert" not in document.text
+    comments = f"<article>I liked it.</article><article class='comment-body'><p>{two}</article>"
+    assert "Beta" not in load(f"<div><article><p>{one}</article>{comments}</div>").text
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "<h2><button>Chapter One</button></h2>",
+        "<h2> <label for=a><span>Chapter One</span></label></h2>",
+        "<button><h2>Chapter One</h2></button>",
+        "<div role=heading aria-level=2><button>Chapter One</button></div>",
+        "<h2>Chapter One <button>Copy the link</button></h2>",
+    ],
+)
+def test_a_heading_in_a_button_is_a_heading(heading: str) -> None:
+    """Chapters that fold up have their titles in what unfolds them; a button beside the words is none of them."""
+    assert outline(load(f"{heading}<p>text<h2>Chapter Two</h2><p>more<button>send</button>"))[0] == (1, "Chapter One")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        "<footer><ol><li id=fn1>The quay is long.</ol></footer>",
+        "<footer role=contentinfo><p><a name=_ftn1>1</a> The quay is long.</footer>",
+        "<aside class=footnote-list><aside id=id1 role=doc-footnote>The quay is long.</aside></aside>",
+        "<section role=doc-endnotes><p>The quay is long.</section>",
+    ],
+)
+def test_notes_at_the_foot_of_a_page_are_read(notes: str) -> None:
+    """They stand outside of the main part, in what is a site's footer elsewhere."""
+    story = "<p>It was a long night at sea.</p>" * 5
+    assert "The quay" in load(f"<h1>T</h1>{story}{notes}").text
+    document = load(f"<nav>menu</nav><main>{story}</main><div>advert</div>{notes}<footer>2001</footer>")
+    assert document.text.endswith("The quay is long.\n")
+    assert "advert" not in document.text
+
+
+def test_how_much_was_left_out_is_said() -> None:
+    """A note has the share of text that went, where that is more than a little."""
+    story = f"<main><p>{'It was a long night. ' * 50}</p></main>"
+    (note,) = load(f"{story}<div>{'advert ' * 60}</div>").notes
+    assert note.startswith("Of the file's text 29 % was left out")
+    assert load(f"{story}<div>advert</div>").notes == ()
+
+
 def test_a_title_block_is_no_site_header() -> None:
     """A header with nothing but the title of the text is read."""
     assert load("<header><h1>Tower</h1><p>Ada</header><p>text").text == "Tower\n\nAda\n\ntext\n"

@@ -57,6 +57,26 @@ def test_what_only_looks_like_a_heading_is_text(text: str) -> None:
     assert outline(text) == [(0, "")]
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!--\n# no\n-->",
+        "text\n<!-- # no\n\n# no -->",
+        "<pre>\n# no\n\n# no\n</PRE>",
+        "<!-- a --> b",
+        "<script>\n# no\n</script>",
+    ],
+)
+def test_comments_and_html_as_it_is_written_hold_no_headings(hidden: str) -> None:
+    """Number signs inside are no headings; what follows is read as ever."""
+    assert outline(f"# One\n\n{hidden}\n\n# Two\n\ntext\n") == [(1, "One"), (1, "Two")]
+
+
+def test_a_comment_that_never_ends_hides_nothing() -> None:
+    """An opening mark without an end is text."""
+    assert outline("# One\n\n--> <!--\n\n<!-- open\n\n# Two\n") == [(1, "One"), (1, "Two")]
+
+
 def test_a_heading_after_code_is_found() -> None:
     """A closed block of code ends."""
     assert outline("```\n# no\n```\n# Yes\n") == [(0, "Front matter"), (1, "Yes")]
@@ -96,7 +116,15 @@ def test_the_front_matter_names_the_book_and_goes() -> None:
     assert document.notes == ("The YAML front matter was taken off.",)
 
 
-@pytest.mark.parametrize("authors", ["authors: [Ada Example, Bo Sample]", "author:\n  - Ada Example\n  - Bo Sample"])
+@pytest.mark.parametrize(
+    "authors",
+    [
+        "authors: [Ada Example, Bo Sample]",
+        "author:\n  - Ada Example\n  - Bo Sample",
+        "author:\n  - name: Ada Example\n    affiliation: Leith\n  - affiliation: Leith\n    name: Bo Sample",
+        "creator:\n- role: author\n  text: Ada Example\n- text: Bo Sample",
+    ],
+)
 def test_several_authors_are_joined(authors: str) -> None:
     """Lists of authors, on one line or several, are read."""
     assert load(f"---\n{authors}\n---\ntext\n").author == "Ada Example, Bo Sample"
@@ -108,6 +136,12 @@ def test_several_authors_are_joined(authors: str) -> None:
 def test_a_rule_at_the_top_is_no_front_matter(text: str) -> None:
     """Without fields between two lines nothing is taken off."""
     assert load(text).text == text
+
+
+def test_a_title_over_several_lines_is_joined() -> None:
+    """YAML folds what stands below `>`; the mark is no title."""
+    document = load("---\ntitle: >-\n  The Tower:\n  a tale\nauthor:\n  name: Ada Example\n---\ntext\n")
+    assert (document.title, document.author) == ("The Tower: a tale", "Ada Example")
 
 
 def test_a_single_outermost_heading_is_the_title() -> None:

@@ -21,7 +21,8 @@ from cagchat.engine.process import EngineProcess, TokenizerProcess
 from cagchat.engine.protocol import BOOK, CHAT, EngineSettings, Finish, Progress, Sampling
 from cagchat.engine.wire import Failure, Start, read_message, write_message
 from cagchat.errors import CagchatError, EngineCancelled, EngineDied, EngineError, ModelError, StateMismatch
-from tests.waiting import has_ended, wait_until
+from cagchat.files import process_runs
+from tests.waiting import has_ended, open_files, wait_until
 
 SETTINGS = EngineSettings(model=Path("fake"), n_context=1 << 16, n_batch=8)
 SLOW = FakeScript(answers={"?": "word " * 4000}, batch_s=0.005, token_s=0.005)
@@ -204,17 +205,24 @@ def test_closing_ends_the_process(engine: EngineProcess) -> None:
         list(stream)
 
 
-def test_closing_twice_is_harmless(engine: EngineProcess) -> None:
-    """A second `close` does nothing."""
+def test_closing_twice_is_harmless() -> None:
+    """The first `close` leaves no process and no open file, pipes and log among them; a second does nothing."""
+    before = open_files()
+    engine = start()
     read(engine)
     engine.close()
+    assert (process_runs(engine.pid), open_files() <= before) == (False, True)
     engine.close()
+    assert (process_runs(engine.pid), open_files() <= before) == (False, True)
 
 
-def test_closing_a_dead_engine_is_harmless(engine: EngineProcess) -> None:
-    """`close` after a crash does nothing but tidy up."""
+def test_closing_a_dead_engine_is_harmless() -> None:
+    """`close` after a crash tidies up: no zombie, pipe or log is left."""
+    before = open_files()
+    engine = start()
     os.kill(engine.pid, signal.SIGKILL)
     engine.close()
+    assert (process_runs(engine.pid), open_files() <= before) == (False, True)
 
 
 def test_a_closed_engine_says_so(engine: EngineProcess) -> None:

@@ -192,14 +192,6 @@ def test_last_resort_is_the_embedded_model() -> None:
     assert SHIPPED.entry(tier.choices[-1].model).package
 
 
-@pytest.mark.parametrize(("positions", "factor"), [(1, 1), (262_144, 1), (262_145, 2), (786_432, 3), (1_048_576, 4)])
-def test_yarn_stretches_as_little_as_needed(positions: int, factor: int) -> None:
-    """The factor is the smallest whole one whose context holds the positions."""
-    yarn = SHIPPED.entries["qwen3.5-9b"].yarn
-    assert yarn is not None
-    assert yarn.factor(positions) == factor
-
-
 def test_first_file_is_the_default() -> None:
     """Without a quantisation the preferred file is meant; with one, its file, whatever the case."""
     entry = SHIPPED.entry("Qwen3.5-9B")
@@ -290,7 +282,7 @@ def test_tier_is_changed(tmp_path: Path) -> None:
         ("[model.x]", '"model"', "Did you mean models?"),
         ('[models."qwen3.5-9b"]\nlicense = "x"', "models.qwen3.5-9b.license", "Did you mean licence?"),
         ('[models."qwen3.5-9b".files.Q8_0]\nsize = 1', "files.Q8_0.size", "Did you mean size_bytes?"),
-        ('[models."qwen3.5-9b".sampling]\nanswers = {}', "sampling.answers", "Did you mean answer?"),
+        ('[models."qwen3.5-9b".yarn]\nmax_position = 1', "yarn.max_position", "Did you mean max_positions?"),
         ('[tiers."8 GB"]\nchoices = [{ contexts = { q8 = 1 } }]', "choices[0].contexts.q8", "Did you mean q8_0?"),
     ],
 )

@@ -157,6 +157,13 @@ def test_writers_keep_each_others_entries(tmp_path: Path, cache: Path) -> None:
     assert {path: entry.facts for path, entry in read_entries(cache).items()} == {str(f.path): f for f in found}
 
 
+def test_a_cache_that_cannot_be_written_costs_a_reading(model: Path, cache: Path, reads: Reads) -> None:
+    """Where the cache's folder cannot be made, the facts are right all the same, and read again the next time."""
+    cache.parent.write_text("a file in its place")
+    assert facts(model, cache, reads) == facts(model, cache, reads) == read_facts(read_header(model))
+    assert len(reads) == 2
+
+
 def test_cache_is_private(model: Path, cache: Path) -> None:
     """The cache file and its lock are readable by their owner only."""
     facts(model, cache)

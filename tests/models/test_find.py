@@ -54,7 +54,7 @@ def test_missing_file_without_a_neighbour(tmp_path: Path) -> None:
     """Without anything similar the hint says what to give."""
     with pytest.raises(ModelError) as caught:
         resolve_model("nothing.gguf", tmp_path)
-    assert "--model PATH" in caught.value.hint
+    assert "a name that `cagchat models` lists" in caught.value.hint
 
 
 def test_folder_hints_at_the_model_inside(tmp_path: Path) -> None:

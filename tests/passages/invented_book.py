@@ -24,3 +24,8 @@ def book(*facts: str, characters: int = 6000) -> Document:
 def index_of(*facts: str) -> PassageIndex:
     """Return the index of such a book, in memory."""
     return open_index(book(*facts))
+
+
+def four_a_token(text: str) -> int:
+    """Count tokens as if each had four characters, rounded up."""
+    return -(-len(text) // 4)

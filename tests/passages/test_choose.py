@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cagchat.passages.choose import Passage, by_characters, passages
+from cagchat.passages.choose import Passage, passages
 from cagchat.passages.index import PassageIndex
 from cagchat.passages.render import quoted
-from tests.passages.invented_book import FACTS, index_of
+from tests.passages.invented_book import FACTS, four_a_token, index_of
 
 QUESTION = "What did Casimir hide, who forgave him the astrolabe, and how many buttons had Captain Marrow?"
 
@@ -24,7 +24,7 @@ def index() -> Iterator[PassageIndex]:
 
 
 def chosen(index: PassageIndex, question: str, budget: int = 2000, until: int | None = None) -> tuple[Passage, ...]:
-    return passages(index, question, budget_tokens=budget, count=by_characters(4), until=until)
+    return passages(index, question, budget_tokens=budget, count=four_a_token, until=until)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,7 @@ def test_nothing_is_shown_when_nothing_fits(index: PassageIndex, question: str) 
 
 def test_what_was_said_before_is_understood(index: PassageIndex) -> None:
     """A question about "his mother" finds the mother of the one named before."""
-    found = passages(
-        index, "And his mother?", ["Who is Casimir?"], budget_tokens=500, count=by_characters(4), until=None
-    )
+    found = passages(index, "And his mother?", ["Who is Casimir?"], budget_tokens=500, count=four_a_token, until=None)
     assert any(FACTS[3] in passage.text for passage in found)
 
 
@@ -123,9 +121,3 @@ def test_a_quoted_phrase_finds_its_place() -> None:
     with index_of("The lamps were up before the clock in the kitchen was wet.") as index:
         found = chosen(index, 'Where does it say "lamps were up before the clock"?', 500)
         assert any("lamps were up" in passage.text for passage in found)
-
-
-def test_characters_stand_for_tokens_rounded_up() -> None:
-    """A count by characters never says less than there is."""
-    count = by_characters(3.5)
-    assert [count(""), count("a"), count("a" * 7), count("a" * 8)] == [0, 1, 2, 3]

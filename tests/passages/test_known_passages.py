@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from cagchat.documents import parse
-from cagchat.passages.choose import Passage, by_characters, passages
+from cagchat.passages.choose import Passage, passages
 from cagchat.passages.index import PassageIndex, open_index
 from cagchat.passages.render import quoted
 from tests.documents.invented_text import novels
+from tests.passages.invented_book import four_a_token
 from tests.passages.known_passages import KNOWN, hits
 
 BUDGET_TOKENS = 2000
@@ -26,7 +27,7 @@ def novel(request: pytest.FixtureRequest) -> Iterator[tuple[str, PassageIndex]]:
 
 
 def found(index: PassageIndex, question: str, until: int | None = None) -> tuple[Passage, ...]:
-    return passages(index, question, budget_tokens=BUDGET_TOKENS, count=by_characters(4), until=until, render=quoted)
+    return passages(index, question, budget_tokens=BUDGET_TOKENS, count=four_a_token, until=until, render=quoted)
 
 
 def test_known_passages_are_found(novel: tuple[str, PassageIndex]) -> None:

@@ -176,6 +176,13 @@ def test_a_declared_language_is_believed() -> None:
     assert language_of("english", "Der Turm und das Schiff und die Lampe.") == "de"
 
 
+def test_the_notice_is_taken_once(tmp_path: Path) -> None:
+    """Whoever shows the notice gets it once; it can still be looked at."""
+    with open_index(book(), tmp_path / "missing" / "passages") as index:
+        assert "not kept" in index.notice
+        assert [index.take_notice(), index.take_notice()] == [index.notice, ""]
+
+
 def test_the_notice_is_empty_when_all_is_well(path: Path) -> None:
     """A kept index of a whole book has nothing to say."""
     with open_index(replace(book(), title="Other"), path) as index:

@@ -25,8 +25,8 @@ from cagchat.plan.planner import (
     Planner,
     card_in,
     cards_of,
-    free_bytes,
     is_reduced,
+    known_free_bytes,
     ordered,
     preference,
     tensors_of,
@@ -157,13 +157,13 @@ def test_hardware_is_looked_at_once(tmp_path: Path) -> None:
 
 def test_free_disk_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """The disk that a folder will be on is asked; a full one is known to be full."""
-    assert free_bytes(tmp_path / "a" / "b") > 1
+    assert known_free_bytes(tmp_path / "a" / "b") > 1
 
 
 def test_full_disk_is_known_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No byte left is not the same as nothing known."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
-    assert free_bytes(tmp_path) == 1
+    assert known_free_bytes(tmp_path) == 1
 
 
 def test_unknown_disk_is_not_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_unknown_disk_is_not_guessed(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError
 
     monkeypatch.setattr("shutil.disk_usage", refuse)
-    assert free_bytes(tmp_path) == 0
+    assert known_free_bytes(tmp_path) == 0
 
 
 # -- the order of models -----------------------------------------------------------------------------------------------

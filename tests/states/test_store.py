@@ -280,6 +280,42 @@ def test_an_unknown_book_is_said(states: States, name: str) -> None:
     assert "cagchat library" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t\n", "\u0301"])
+def test_an_empty_name_means_no_book(states: States, name: str) -> None:
+    """What every name begins with names nothing, also where there is one book only."""
+    saved(states, "A Book")
+    for find in (states.find, states.find_book):
+        with pytest.raises(StateError, match="empty name"):
+            find(name)
+
+
+def test_states_of_one_text_are_one_book(states: States) -> None:
+    """A book that was read in two ways is one book, for which its last used state stands; a name of neither is none."""
+    older, newer = (saved(states, "A Book", identity=identity) for identity in ("one", "two"))
+    for used_at, folder in enumerate((older, newer), start=1):
+        folder.touch(used_at)
+    assert states.find_book("a b") == newer
+    assert states.find_book(older.name) == older
+    assert states.find_book("Another") is None
+
+
+def test_two_books_of_one_title_are_not_one(states: States) -> None:
+    """Of different texts none is taken for the other."""
+    saved(states, "A Book")
+    other = saved(states, "A Book", identity="two")
+    other.write_manifest(replace(other.manifest(), book=replace(other.manifest().book, digest="another")))
+    with pytest.raises(StateError, match="could be several"):
+        states.find_book("A Book")
+
+
+def test_a_damaged_state_stands_for_no_book_but_its_own(states: States) -> None:
+    """A state whose manifest cannot be read is passed over where another is sound, and found where it is alone."""
+    sound, damaged = saved(states, "A Book", identity="one"), saved(states, "A Book", identity="two")
+    damaged.manifest_path.write_bytes(b"damaged")
+    assert states.find_book("a-book") == sound
+    assert states.find_book(damaged.name) == damaged
+
+
 def test_a_damaged_state_is_found_by_its_folder(states: States) -> None:
     """A state whose manifest cannot be read has no title, but can be named to delete it."""
     folder = saved(states, "A Book")

@@ -188,6 +188,7 @@ class ToldSessions(Sessions):
         status: Status,
         proof: Mapping[str, object],
         error: str = "",
+        tokenizer: str = "",
     ) -> None:
         phase("finish turn")
         super().finish_turn(
@@ -199,6 +200,7 @@ class ToldSessions(Sessions):
             status=status,
             proof=proof,
             error=error,
+            tokenizer=tokenizer,
         )
         say("finished", status)
 

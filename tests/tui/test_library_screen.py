@@ -17,7 +17,7 @@ from filelock import FileLock
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from cagchat.errors import StorageError
 from cagchat.hardware.detect import Hardware
@@ -335,7 +335,11 @@ def test_only_one_thing_is_done_at_a_time(tmp_path: Path) -> None:
 
 
 def test_delete_asks_first(tmp_path: Path) -> None:
-    """Nothing is deleted when the question is answered with Esc, n or Enter; the book's file stays in any case."""
+    """Nothing is deleted when the question is answered with Esc, n or Enter; the book's file stays in any case.
+
+    What was set aside of the book is spoken of and goes too.
+    """
+    read_book(tmp_path, "Aldermouth").set_aside("why")
     folder = read_book(tmp_path, "Aldermouth")
 
     async def steps(pilot: Pilot[None], host: Host) -> None:
@@ -343,6 +347,7 @@ def test_delete_asks_first(tmp_path: Path) -> None:
             await listed(pilot, "Aldermouth")
             await pilot.press("d")
             await wait_until(pilot, shows(pilot, "Delete the state of Aldermouth"))
+            assert " and what was set aside of it (1, 11 kB)? " in str(host.screen.query_one(Static).content)
             await pilot.press(answer)
             await wait_until(pilot, lambda: host.screen is host.library)
             assert folder.exists()
@@ -354,6 +359,7 @@ def test_delete_asks_first(tmp_path: Path) -> None:
 
     drive(screen(tmp_path), steps)
     assert not folder.path.exists()
+    assert States(locations(tmp_path).states).aside() == []
     assert (tmp_path / "Aldermouth.md").exists()
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Collapsible, Input, OptionList
 
@@ -23,6 +26,7 @@ from cagchat.tui.chat_list import MOST_ROWS, ChatList
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.transcript import FIRST_MOUNTED
+from cagchat.tui.turn_view import TurnView
 from tests.reading_cases import Watched
 from tests.tui.pilot import (
     ANSWERS,
@@ -162,6 +166,79 @@ def test_a_question_is_edited(tmp_path: Path) -> None:
 
     run(desktop, drive)
     assert [turn.question for turn in turns_of(desktop)] == [LANTERNS]
+
+
+def command(app: App[None], title: str) -> Callable[[], object]:
+    """Return what the palette runs under a title."""
+    return next(each.callback for each in app.get_system_commands(app.screen) if each.title == title)
+
+
+@pytest.mark.parametrize("drawing", ["add_thinking", "note", "finish"])
+def test_a_new_chat_begins_while_an_answer_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawing: str
+) -> None:
+    """The palette's New chat in the middle of drawing what came leaves an empty chat, of which nothing is told."""
+    thought = FakeScript(answers={"ferry": "<think>\nIt left at nine.\n</think>\n\nNo."})
+    draw = getattr(TurnView, drawing)
+    begun: list[bool] = []
+
+    async def drawn(view: TurnView, *given: object) -> None:
+        if not begun:
+            begun.append(True)
+            view.app.call_later(command(view.app, "New chat"))
+            for _ in range(50):
+                await asyncio.sleep(0)  # drawing takes a while
+        await draw(view, *given)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        monkeypatch.setattr(TurnView, drawing, drawn)
+        monkeypatch.setattr("cagchat.tui.chat_screen.note_on", lambda event: "noted" if drawing == "note" else "")
+        chat.prompt.write("Did the ferry leave?")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: bool(begun) and not chat.transcript.turns, "an empty chat")
+        await pilot.pause()
+        assert chat.session is None
+        assert not chat.busy
+        assert "reused" not in text_of(pilot)
+
+    assert run(Desktop(tmp_path, FakeBackend(thought)), drive).defect is None
+
+
+def test_a_chat_left_while_its_answer_settles_tells_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat that is left while its stopped answer is drawn is left: the new one has no turn, no figures and no job."""
+    desktop, gate = gated(tmp_path)
+    finish = TurnView.finish
+    settling, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(view: TurnView, *given: Any) -> None:
+        settling.set()
+        await go_on.wait()
+        await finish(view, *given)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        gate.hold(5)
+        chat = await ask(pilot, LANTERNS, wait=False)
+        await wait_until(pilot, gate.waiting.is_set, "an answer half said")
+        monkeypatch.setattr(TurnView, "finish", slow)
+        await pilot.press("escape")
+        gate.release()
+        await settling.wait()
+        assert chat.busy
+        await chat.go_to(None)
+        go_on.set()
+        await wait_until(pilot, shows(pilot, "● ready"), "the new chat")
+        await pilot.pause()
+        assert chat.session is None
+        assert not chat.transcript.turns
+        monkeypatch.setattr(TurnView, "finish", finish)
+        await ask(pilot, LANTERNS)
+        assert [turn.question for turn in chat.transcript.turns] == [LANTERNS]
+
+    assert run(desktop, drive).defect is None
+    assert len(desktop.sessions.list()) == 2
 
 
 def test_esc_leaves_editing_and_keeps_the_text(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cagchat.limits.limit import Limit
 from cagchat.tui.desk import Desk
 from cagchat.tui.jobs import Ask, Job, LimitTo, Load, Prepare, Regenerate, Weigh
 from cagchat.tui.messages import Ended, Happened
+from tests.reading_cases import chapters, write_book
 from tests.tui.pilot import ANSWERING, ANSWERS, DEADLINE_S, Desktop, Gate
 
 LANTERNS = "How many lanterns were there?"
@@ -102,6 +103,21 @@ def test_fragments_that_wait_can_be_flushed(tmp_path: Path) -> None:
     bench.listener.until_end(job)
     told = [message.event.text for message in (first, second) if isinstance(message, Happened)]  # type: ignore[union-attr]  # answers
     assert "".join(told) == ANSWERS["lanterns"][:10]
+
+
+def test_a_job_about_another_book_is_refused(tmp_path: Path) -> None:
+    """A question about a book in whose place another was opened is not asked to that one."""
+    bench = Bench(tmp_path)
+    happened, _ = bench.do(Prepare(bench.desktop.book, Options()))
+    ready = happened[-1].event
+    assert isinstance(ready, Ready)
+    bench.do(Prepare(write_book(tmp_path, chapters(3), "second.txt"), Options()))
+    for job in (Ask(LANTERNS), Load(None), LimitTo(Limit(10, "there"))):
+        bench.desk.submit(job, bench.listener, ready.book)
+        happened, ended = bench.listener.until_end(job)
+        assert not happened
+        assert isinstance(ended.error, Stopped)
+    assert not bench.desktop.sessions.list()
 
 
 def test_a_stop_before_the_job_has_begun_counts(tmp_path: Path) -> None:

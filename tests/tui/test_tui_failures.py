@@ -15,6 +15,7 @@ from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import Blob, Engine, EngineSettings, Finish, Piece, Progress, Sampling, Tokens, Transfer
 from cagchat.errors import EngineDied, EngineError, StorageError
+from cagchat.limits.limit import Limit
 from cagchat.tui.app import CagchatApp
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.error_card import ErrorCard
@@ -134,17 +135,45 @@ def test_a_book_deleted_while_it_is_chosen_is_a_card(tmp_path: Path) -> None:
     assert run(desktop, drive).defect is None
 
 
-def test_a_text_that_has_gone_is_a_card(tmp_path: Path) -> None:
-    """When the book's text was deleted from its state, opening it beside the chat is a card."""
+def delete(text: Path) -> None:
+    """Delete a book's text."""
+    text.unlink()
+
+
+def overwrite(text: Path) -> None:
+    """Write other bytes in the place of a book's text."""
+    text.write_text("something else")
+
+
+@pytest.mark.parametrize(("lose", "told"), [(delete, "cannot be read"), (overwrite, "damaged")])
+@pytest.mark.parametrize("key", ["ctrl+b", "ctrl+l", "alt+s", "alt+w"])
+def test_a_text_that_has_gone_is_a_card(tmp_path: Path, key: str, lose: Callable[[Path], None], told: str) -> None:
+    """When the book's text is gone or another one, whatever needs it is a card, and the chat goes on."""
     desktop = Desktop(tmp_path)
 
     async def drive(pilot: Pilot[None]) -> None:
         chat = await chat_of(pilot)
-        chat.book.folder.book_path.unlink()
-        await pilot.press("ctrl+b")
-        await carded(pilot, "cannot be read")
+        lose(chat.book.folder.book_path)
+        await pilot.press(key)
+        await carded(pilot, told)
+        assert pilot.app.screen is chat
 
     assert run(desktop, drive).defect is None
+
+
+def test_a_limit_in_a_text_that_has_gone_is_a_card(tmp_path: Path) -> None:
+    """A chat with a limit cannot be let know the whole book while the text cannot be read; a card says so."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        await chat.go_to(None, Limit(500, "there"))
+        await wait_until(pilot, shows(pilot, "up to: there"), "the limit")
+        chat.book._document = None
+        chat.book.folder.book_path.unlink()
+        await pilot.press("alt+l")
+        await carded(pilot, "cannot be read")
+
+    assert run(Desktop(tmp_path), drive).defect is None
 
 
 @pytest.mark.parametrize("key", ["f4", "f5"])

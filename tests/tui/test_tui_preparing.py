@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.message import Message
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import ProgressBar
@@ -18,14 +19,35 @@ from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
 from cagchat.events import Notice, Planned, PrepareEvent
 from cagchat.library import Library, Options
+from cagchat.tui.book_table import BookTable
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.dialogs import AskText
 from cagchat.tui.error_card import ErrorCard
-from cagchat.tui.library_screen import LibraryScreen
+from cagchat.tui.library_screen import BookChosen, LibraryScreen
 from cagchat.tui.messages import Happened
+from cagchat.tui.open_file import OpenFile
 from cagchat.tui.preparing_screen import PreparingScreen, about, plan
 from cagchat.tui.speed_chart import SpeedChart
-from tests.tui.pilot import ANSWERS, NARROW, WIDE, Desktop, FixedMeter, Gate, chat_of, run, shows, text_of, wait_until
+from tests.reading_cases import chapters, write_book
+from tests.tui.pilot import (
+    ANSWERS,
+    NARROW,
+    WIDE,
+    Desktop,
+    FixedMeter,
+    Gate,
+    ask,
+    chat_of,
+    run,
+    shows,
+    text_of,
+    wait_until,
+)
+
+
+def notices(pilot: Pilot[None]) -> str:
+    """Return what the reader was told in passing."""
+    return " ".join(notice.message for notice in pilot.app._notifications)
 
 
 def held(home: Path) -> tuple[Desktop, Gate]:
@@ -202,6 +224,60 @@ def test_a_chat_that_is_not_there_is_a_card(tmp_path: Path) -> None:
         assert chat.session is None
 
     run(desktop, drive, choose=lambda book: desktop.sessions.find("nobody"))
+
+
+def test_another_book_chosen_as_the_first_becomes_ready_is_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still told of a book in whose place another was chosen is not believed."""
+    desktop = Desktop(tmp_path)
+    second = write_book(tmp_path, chapters(3), "second.txt")
+    post = PreparingScreen.post_message
+    told: list[Message] = []
+
+    def choose_before(screen: PreparingScreen, message: Message) -> bool:
+        if isinstance(message, PreparingScreen.BookReady) and not told:
+            told.append(message)
+            screen.app.post_message(BookChosen(second))
+        return post(screen, message)
+
+    monkeypatch.setattr(PreparingScreen, "post_message", choose_before)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert told
+        assert chat.book.manifest.book.path == str(second)
+        await ask(pilot, "How many lanterns were there?")
+
+    run(desktop, drive)
+    (session,) = desktop.sessions.list()
+    assert session.book_title == "Second"
+
+
+def test_a_book_that_becomes_ready_takes_nothing_away(tmp_path: Path) -> None:
+    """What is open over the reading, and what is typed there, stays; the chat comes when it is left."""
+    desktop, gate = held(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, gate.waiting.is_set, "the reading")
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, LibraryScreen), "the library")
+        await wait_until(pilot, lambda: bool(pilot.app.screen.query(BookTable)), "its books")
+        await pilot.press("o")
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, OpenFile), "a dialog")
+        await pilot.press(*"half a ")
+        gate.release()
+        await wait_until(pilot, lambda: "Lanterns is ready." in notices(pilot), "a notice")
+        await pilot.press(*"path")
+        assert isinstance(pilot.app.screen, OpenFile)
+        assert pilot.app.screen.typed == "half a path"
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, LibraryScreen)
+        await pilot.press("escape")
+        chat = await chat_of(pilot)
+        assert chat.prompt.text == ""
+
+    run(desktop, drive)
 
 
 def test_a_book_deleted_while_it_is_open_changes_nothing(tmp_path: Path) -> None:

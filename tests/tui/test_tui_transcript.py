@@ -142,3 +142,22 @@ def test_turns_that_were_looked_up_keep_their_quotes() -> None:
         assert transcript.turns[0].unchecked
 
     run(drive)
+
+
+def test_what_comes_for_a_turn_that_was_taken_away_is_dropped() -> None:
+    """Whether its removal has begun or is over, a turn takes thoughts, words, a notice and its end without an error."""
+
+    async def drive(pilot: Pilot[None], transcript: Transcript) -> None:
+        view = transcript.views[-1]
+        leaving = transcript.remove_children([view])
+        for removed in (False, True):
+            if removed:
+                await leaving
+            await view.add_thinking("a thought", 1)
+            view.add_answer("a word")
+            await view.note("a notice")
+            await view.show_quotes(view.shown)
+            await view.finish(view.shown)
+        assert view not in transcript.views
+
+    run(drive)

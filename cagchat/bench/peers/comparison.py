@@ -22,7 +22,7 @@ from cagchat.bench.tables import Cell, Column, Table, least
 from cagchat.bench.workbench import Workbench, cut_book, environment, forget_books, open_book
 from cagchat.errors import EngineError, ModelError
 from cagchat.files import private_folder, write_bytes
-from cagchat.proof import duration
+from cagchat.units import duration
 
 HYBRID_TOKENS = 4096
 HYBRID_CONTEXT = 16_384
@@ -165,7 +165,11 @@ def compare(bench: Workbench, found: Found, timer: Callable[[], float], *, is_no
                     one.outcomes["again"].append(run(bench, replace(one.job, phase="again"), found, timer))
     shutil.rmtree(bench.home / "peers", ignore_errors=True)
     rows = tuple(row for one in kept for row in one.rows())
-    notes = (NOTE, *([NOISE] if is_noise else []), *found.left_out())
+    runs = (
+        f"Rows that say “{PHASES['read']}” are one run; “{PHASES['again']}” is the best of {bench.repeat}, but one run "
+        "where nothing is kept."
+    )
+    notes = (NOTE, runs, *([NOISE] if is_noise else []), *found.left_out())
     return Table("peers", f"Ways to keep a book that was read: {model}", COLUMNS, rows, notes)
 
 

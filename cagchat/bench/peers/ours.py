@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cagchat.bench.memory import peak_of_family
 from cagchat.bench.peers.job import ANSWER_TOKENS, Here, Job, Outcome, Step, answer_all
-from cagchat.bench.peers.memory import peak_of_family
 from cagchat.engine.child import Spare
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cagchat.bench.memory import peak_of_family
 from cagchat.bench.peers.counting import count_decoded, use_kernels
 from cagchat.bench.peers.job import ANSWER_TOKENS, Here, Job, Outcome, Prompts, Step, answer_all
-from cagchat.bench.peers.memory import peak_of_family
 
 ROOM_BYTES = 1 << 40  # so that a cache with a limit never drops the book
 

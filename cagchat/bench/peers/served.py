@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cagchat.bench.memory import peak_of_family
 from cagchat.bench.peers.client import HOST, Server, free_port
 from cagchat.bench.peers.found import SLOTS, Found
 from cagchat.bench.peers.job import ANSWER_TOKENS, Here, Job, Outcome, Prompts, Step, answer_all
-from cagchat.bench.peers.memory import peak_of_family
 from cagchat.engine.blob import GGML_TYPES
 
 LAUNCHERS = Path(__file__).parent

@@ -52,6 +52,17 @@ def run(app: App, args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
+def check_configuration(app: App) -> Iterator[Finding]:
+    """Say what is wrong with the settings, if anything is; the rest is then examined with the defaults."""
+    from cagchat.errors import ConfigError, StorageError
+
+    try:
+        assert app.settings
+    except (ConfigError, StorageError) as error:
+        yield Finding("problem", "settings", error.message, error.hint)
+        app.take_defaults()
+
+
 def show(finding: Finding) -> None:
     """Print one line, and below it what to do."""
     from cagchat.sessions.naming import one_line
@@ -69,6 +80,7 @@ def examine(app: App, hardware: Hardware, *, trial: bool) -> Iterator[Finding]:
     from cagchat.engine.fastpath import Verdicts, machine_name
 
     yield Finding("ok", "cagchat", f"{__version__}, Python {platform.python_version()} on {platform.platform()}")
+    yield from check_configuration(app)
     yield from machine.check_processor(app.settings, hardware)
     yield from machine.check_memory(hardware)
     yield from machine.check_gpus(hardware)

@@ -30,7 +30,7 @@ def check_folders(locations: Locations) -> Iterator[Finding]:
 
 def check_folder(about: str, folder: Path, *, private: bool = True) -> Iterator[Finding]:
     """Say whether a folder can be written (or made), whether others can look into it, and how much room it has."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if not there.is_dir():
@@ -70,8 +70,8 @@ def check_locking(folder: Path) -> Iterator[Finding]:
 
 def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
     """Say how many states there are, what they take, and which of them are no longer good."""
-    from cagchat.proof import size
     from cagchat.states.upkeep import aside
+    from cagchat.units import size
 
     put_aside = list(aside(states_of(app)))
     used = sum(s.size_bytes for s in standings) + sum(a.size_bytes for a in put_aside)
@@ -90,12 +90,18 @@ def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
 
 
 def check_chats(path: Path) -> Iterator[Finding]:
-    """Look at the chats' database without changing it."""
+    """Look at the chats' database, and at what was set aside of it, without changing it."""
     import sqlite3
     from contextlib import closing
 
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
+    from cagchat.states.upkeep import damaged_chats
+    from cagchat.units import size
 
+    if damaged := list(damaged_chats(path)):
+        room = size(sum(file.size_bytes for file in damaged))
+        files = "1 file" if len(damaged) == 1 else f"{len(damaged)} files"
+        yield Finding("note", "chats", f"damaged and set aside: {files}, {room}", "cagchat library prune")
     if not path.exists():
         yield Finding("ok", "chats", "none yet")
         return

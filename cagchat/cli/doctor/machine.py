@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 def check_processor(settings: Settings, hardware: Hardware) -> Iterator[Finding]:
     """Say what computes, and with how many threads."""
-    from cagchat.engine.bindings import default_threads
+    from cagchat.engine.bindings import threads_for
 
-    threads = settings.threads or default_threads()
+    threads = threads_for(settings.threads, hardware.cores)
     cores = f"{hardware.cores} core{'s' if hardware.cores > 1 else ''}"
     used = f"{threads} thread{'s' if threads > 1 else ''} used"
     yield Finding("ok", "processor", f"{hardware.processor}, {cores}, {used}")
-    if threads > hardware.cores:
-        yield Finding("note", "processor", "More threads than cores make it slower.", "cagchat config unset threads")
+    if settings.threads > threads:
+        text = (
+            f"The setting asks for {settings.threads:,} threads; more than there are cores would wait for each other."
+        )
+        yield Finding("note", "processor", text, "cagchat config unset threads")
 
 
 def check_memory(hardware: Hardware) -> Iterator[Finding]:
     """Say how much memory there is, and whether a container may use all of it."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     ram = hardware.ram
     if ram is None:
@@ -50,7 +53,7 @@ def check_gpus(hardware: Hardware) -> Iterator[Finding]:
 
 def describe(gpu: Gpu) -> str:
     """Return a GPU's line."""
-    from cagchat.proof import size
+    from cagchat.units import size
 
     memory = "memory shared with the processor" if gpu.unified else "VRAM"
     parts = [gpu.name, f"{size(gpu.free_bytes)} of {size(gpu.total_bytes)} {memory} free"]

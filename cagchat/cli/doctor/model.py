@@ -26,7 +26,7 @@ def check_model(app: App, hardware: Hardware) -> Iterator[Finding]:
     from cagchat.errors import ModelError
     from cagchat.models.find import resolve_model
     from cagchat.models.gguf import read_header
-    from cagchat.proof import size
+    from cagchat.units import size
 
     if app.fake:
         yield Finding("note", "model", "the engine without a model was asked for")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.parsers.expat import ExpatError
 
 import mammoth
@@ -21,6 +22,7 @@ from cagchat.documents.gutenberg import unframe
 from cagchat.documents.markup import blocks
 from cagchat.documents.text import no_text
 from cagchat.documents.titles import title_from_name
+from cagchat.documents.xml import descendants, local
 from cagchat.errors import BookError
 
 KIND = "docx"
@@ -28,6 +30,12 @@ KIND = "docx"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _STYLE_MAP = "\n".join(f"p.{HEADING_STYLE.format(level=level)} => h{level}:fresh" for level in range(1, 7))
+# What mammoth says of what it leaves out: elements, and signs of fonts that have pictures for letters.
+_IGNORED = re.compile(r"unrecognised element was ignored: (?:\{.*\}|[\w-]+:)?([\w.-]+)")
+_SIGN = re.compile(r"w:sym element .* was ignored")
+# Elements that stand for text which is kept elsewhere.
+_ELSEWHERE = {"altChunk": "an inserted document", "subDoc": "a subdocument", "contentPart": "an inserted part"}
+_MOST_NAMED = 5
 # What mammoth raises for documents that are not built as Word builds them; it has no error of its own.
 _UNREADABLE = (
     KeyError,
@@ -55,11 +63,12 @@ def load_docx(content: bytes, name: str, password: str = "") -> Document:
     for role in ("document", "footnotes", "endnotes"):
         if role in package.parts:
             title = make_plain(package.parts[role], styles) or title
-    whole = assemble(with_notes_in_place(blocks(_convert(package.parts, name))))
+    converted, messages = _convert(package.parts, name)
+    whole = assemble(with_notes_in_place(blocks(converted)))
     framed = unframe(whole.text)
     if not framed.text.strip():
         raise no_text(name)
-    book = whole.part(whole.text.find(framed.text.rstrip("\n")), framed.text) if framed.notes else whole
+    book = whole.part(framed.start, framed.text) if framed.start else whole
     return Document(
         title=framed.title or package.properties.title or title or title_from_name(name),
         text=book.text,
@@ -67,7 +76,7 @@ def load_docx(content: bytes, name: str, password: str = "") -> Document:
         kind=KIND,
         author=framed.author or package.properties.author,
         language=framed.language or package.properties.language or styles.language,
-        notes=framed.notes,
+        notes=(*_left_out(messages, package.parts), *framed.notes),
     )
 
 
@@ -86,8 +95,11 @@ def _refuse_locked(content: bytes, name: str) -> None:
     )
 
 
-def _convert(parts: Mapping[str, etree._Element], name: str) -> str:
-    """Return the document as HTML. mammoth sees nothing but the parts that were made plain, under their usual names."""
+def _convert(parts: Mapping[str, etree._Element], name: str) -> tuple[str, list[str]]:
+    """Return the document as HTML, and what mammoth says of it.
+
+    It sees nothing but the parts that were made plain, under their usual names.
+    """
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as archive:
         for role, root in parts.items():
@@ -101,4 +113,22 @@ def _convert(parts: Mapping[str, etree._Element], name: str) -> str:
             f"{name} is damaged: its text is not put together as in a Word document.",
             "Open it in Word or LibreOffice and save it again as .docx.",
         ) from error
-    return str(result.value)
+    return str(result.value), [str(said.message) for said in result.messages]
+
+
+def _left_out(messages: Sequence[str], parts: Mapping[str, etree._Element]) -> tuple[str, ...]:
+    """Say in one sentence what was not understood, where that may have cost text."""
+    ignored = [match[1] for message in messages if (match := _IGNORED.search(message))]
+    with_text = _names_around_text(parts) if ignored else frozenset()
+    lost = {_ELSEWHERE.get(name, name) for name in ignored if name in _ELSEWHERE or name in with_text}
+    if any(_SIGN.search(message) for message in messages):
+        lost.add("signs of a symbol font")
+    if not lost:
+        return ()
+    return (f"Some of the document was not understood ({', '.join(sorted(lost)[:_MOST_NAMED])}); text may be missing.",)
+
+
+def _names_around_text(parts: Mapping[str, etree._Element]) -> frozenset[str]:
+    """Return the names of all elements with text somewhere inside."""
+    texts = (text for part in parts.values() for text in descendants(part, "t") if (text.text or "").strip())
+    return frozenset(local(element) for text in texts for element in text.iterancestors())

@@ -1,10 +1,13 @@
 """Make a document's XML plain before it is converted: headings marked, and nothing left that is not read.
 
 Pictures become their descriptions and formulas their characters; hidden text, generated tables of contents, links to
-other parts and the looks of characters go.
+other parts and the looks of characters go. What mammoth does not know, and would leave out with the text inside, is
+written as what it knows.
 """
 
 from __future__ import annotations
+
+from itertools import takewhile
 
 from lxml import etree
 
@@ -18,6 +21,10 @@ _IDLE = (
     "proofErr lastRenderedPageBreak bookmarkStart bookmarkEnd commentRangeStart commentRangeEnd commentReference "
     "imagedata blip sectPr permStart permEnd rsids"
 )
+# Around runs: a field's result, text that is written against the direction of its line. Over them: readings.
+_WRAPPERS = ("fldSimple", "bdo", "dir")
+_READINGS = ("rt", "rubyPr")
+_USUAL_NAMES = {"cr": "br", "ptab": "tab"}
 _CONTENTS_GALLERY = "table of contents"
 _LONGEST_DESCRIPTION = 1000
 
@@ -25,6 +32,7 @@ _LONGEST_DESCRIPTION = 1000
 def make_plain(root: etree._Element, styles: Styles) -> str:
     """Change a part in place; return the text of its first paragraph in the style of a book's title, "" without one."""
     etree.strip_elements(root, *(f"{{*}}{name}" for name in _IDLE.split()), with_tail=False)
+    _write_usually(root)
     for element in list(root.iter("{*}sdt")):
         if _is_contents(element):
             _remove(element)
@@ -42,6 +50,50 @@ def make_plain(root: etree._Element, styles: Styles) -> str:
         title = _plain_paragraph(paragraph, styles, title)
         _join_runs(paragraph)
     return title
+
+
+def _write_usually(root: etree._Element) -> None:
+    """Write what the converter does not know as what it knows."""
+    for alternatives in reversed(list(root.iter("{*}AlternateContent"))):  # innermost first: one may hold others
+        _choose(alternatives)
+    etree.strip_elements(root, *(f"{{*}}{name}" for name in _READINGS), with_tail=False)
+    unwrapped = ("AlternateContent", "Choice", "Fallback", "ruby", "rubyBase", *_WRAPPERS)
+    etree.strip_tags(root, *(f"{{*}}{name}" for name in unwrapped))
+    for name, usual in _USUAL_NAMES.items():
+        for element in list(root.iter(f"{{*}}{name}")):
+            element.tag = _sibling(element, usual)
+    for drawing in list(root.iter("{*}drawing", "{*}pict")):
+        if boxes := _text_boxes(drawing):
+            drawing.tag = _sibling(boxes[0], "pict")  # whose text is put after the paragraph that it hangs on
+            drawing[:] = boxes
+
+
+def _choose(alternatives: etree._Element) -> None:
+    """Leave one form of a content: the one for older programs, which is the plainest, unless only another has text."""
+    forms = [*children(alternatives, "Fallback"), *children(alternatives, "Choice")]
+    kept = next((form for form in forms if _has_text(form)), None)
+    if kept is None:
+        kept = next((form for form in forms if len(form)), None)
+    for form in list(alternatives):
+        if form is not kept:
+            alternatives.remove(form)
+
+
+def _has_text(element: etree._Element) -> bool:
+    """Tell whether there is text anywhere inside."""
+    return any((found.text or "").strip() for found in descendants(element, "t"))
+
+
+def _text_boxes(drawing: etree._Element) -> list[etree._Element]:
+    """Return the boxes with text in a drawing, without those inside another box."""
+    return [
+        box
+        for box in descendants(drawing, "txbxContent")
+        if not any(
+            local(outer) == "txbxContent"
+            for outer in takewhile(lambda outer: outer is not drawing, box.iterancestors())
+        )
+    ]
 
 
 def _plain_run(run: etree._Element) -> None:

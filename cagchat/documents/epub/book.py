@@ -12,6 +12,7 @@ from cagchat.documents.epub.drm import refuse_locked
 from cagchat.documents.epub.package import Package, find_package, read_package
 from cagchat.documents.epub.pages import Pages, read_pages
 from cagchat.documents.gutenberg import unframe
+from cagchat.documents.left_out import note_on_share
 from cagchat.documents.titles import title_from_name
 from cagchat.errors import BookError
 
@@ -32,7 +33,7 @@ def load_epub(content: bytes, name: str, password: str = "") -> Document:
     framed = unframe(pages.joined.text)
     if not framed.text.strip():
         raise _no_text(name)
-    inside = pages.part(pages.joined.text.find(framed.text.rstrip("\n")), framed.text)
+    inside = pages.part(framed.start, framed.text)
     return Document(
         title=package.title or framed.title or title_from_name(name),
         text=framed.text,
@@ -65,6 +66,8 @@ def _notes(package: Package, pages: Pages) -> Sequence[str]:
         notes.append(f"The file is not complete: {_count(package.missing)} missing, the first is {package.missing[0]}.")
     if lost := pages.unreadable:
         notes.append(f"The file is damaged: {_count(lost)} no text, the first is {lost[0]}.")
+    whole = pages.left_out + len(pages.joined.text)
+    notes += note_on_share(pages.left_out, whole, "its cover, lists of links, short pages aside from the reading order")
     return notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from cagchat.errors import StorageError
-from cagchat.files import private_folder, storage_error, storage_errors
+from cagchat.files import free_bytes, private_folder, storage_error, storage_errors
 from cagchat.models.download.answer import Accepted, Record, judge
 from cagchat.models.download.events import (
     DownloadEvent,
@@ -56,11 +55,6 @@ class Retries:
         return max(asked_s, min(self.most_wait_s, self.first_wait_s * 2.0 ** (failures - 1)))
 
 
-def free_space(folder: Path) -> int:
-    """Return how many bytes the disk of `folder` has left for this user."""
-    return shutil.disk_usage(folder).free
-
-
 class Download:
     """Fetches the files of one model into a folder. Used once; `stop` may come from a signal handler or a thread.
 
@@ -76,7 +70,7 @@ class Download:
         retries: Retries | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        free_bytes: Callable[[Path], int] = free_space,
+        free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._sources = tuple(sources)
         self._folder = folder
