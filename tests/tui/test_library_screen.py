@@ -334,6 +334,68 @@ def test_only_one_thing_is_done_at_a_time(tmp_path: Path) -> None:
     drive(screen(tmp_path, check=check), steps)
 
 
+def test_an_error_beside_it_does_not_end_what_is_done(tmp_path: Path) -> None:
+    """While a state is verified a library that cannot be looked through is told, and no second verification begins."""
+    read_book(tmp_path, "Aldermouth")
+    gate, broken, checked = threading.Event(), False, list[str]()
+
+    def check(folder: StateFolder) -> tuple[str, ...]:
+        checked.append(folder.name)
+        gate.wait(20)
+        return ()
+
+    def chats() -> list[Session]:
+        if broken:
+            raise StorageError("The chats cannot be read.", "Look at the disk.")
+        return []
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        nonlocal broken
+        await listed(pilot, "Aldermouth")
+        await pilot.press("v")
+        await wait_until(pilot, lambda: len(checked) == 1)
+        broken = True
+        await pilot.press("f5")
+        await wait_until(pilot, lambda: "cannot be read" in "".join(host.said))
+        assert "Checking every byte of Aldermouth" in text_of(pilot)
+        await pilot.press("v")
+        await wait_until(pilot, lambda: "One thing at a time" in "".join(host.said))
+        gate.set()
+        await wait_until(pilot, lambda: "as it was written" in "".join(host.said))
+        assert len(checked) == 1
+
+    drive(screen(tmp_path, check=check, chats=chats), steps)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_deletion_ends_as_promised_after_the_library_was_left(tmp_path: Path, refused: bool) -> None:
+    """Who leaves the library during a deletion hears how it went, and the place in the book goes with it."""
+    folder, gone, gate = read_book(tmp_path, "Aldermouth"), list[str](), threading.Event()
+    digest = folder.manifest().book.digest
+
+    def delete(states: States, folder: StateFolder) -> int:
+        gate.wait(20)
+        if refused:
+            raise StorageError("The folder cannot be written.", "Make it writable.")
+        return states.delete(folder)
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await listed(pilot, "Aldermouth")
+        await pilot.press("d")
+        await wait_until(pilot, shows(pilot, "Delete the state"))
+        await pilot.press("y")
+        await wait_until(pilot, shows(pilot, "Deleting Aldermouth"))
+        host.pop_screen()
+        await wait_until(pilot, lambda: not host.library.is_attached)
+        gate.set()
+        text = "error: That failed: The folder" if refused else "Its state is deleted"
+        await wait_until(pilot, lambda: text in "".join(host.said))
+        await pilot.pause()
+
+    drive(screen(tmp_path, delete=delete, forget=gone.append), steps)
+    assert gone == ([] if refused else [digest])
+
+
 def test_delete_asks_first(tmp_path: Path) -> None:
     """Nothing is deleted when the question is answered with Esc, n or Enter; the book's file stays in any case.
 
