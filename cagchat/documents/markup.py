@@ -469,6 +469,20 @@ def is_hidden(tag: Start) -> bool:
     return "hidden" in tag.attributes or _HIDDEN.search(tag.attributes.get("style", "")) is not None
 
 
+def hidden_characters(events: list[Event]) -> int:
+    """Return how many characters of text stand in what is not shown."""
+    found = 0
+    hidden: list[bool] = []
+    for event in events:
+        if isinstance(event, Start):
+            hidden.append((bool(hidden) and hidden[-1]) or is_hidden(event))
+        elif isinstance(event, End):
+            hidden.pop()
+        elif hidden and hidden[-1]:
+            found += len(event.strip())
+    return found
+
+
 def _level_of(tag: Start) -> int:
     """Return 1 to 6 for a heading, else 0."""
     if match := _HEADING.fullmatch(tag.name):
