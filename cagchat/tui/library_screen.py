@@ -16,7 +16,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Button, DataTable, Input, Static
 
-from cagchat.forgetting import aside_of
 from cagchat.locations import Locations
 from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
@@ -324,16 +323,14 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         entry = self._free()
         if entry is None:
             return
-        folder = entry.standing.folder
-        aside = aside_of(States(self._locations.states), [folder])
-        room = size(sum(each.size_bytes() for each in aside))
-        more = f" and what was set aside of it ({len(aside)}, {room})" if aside else ""
+        room = size(entry.aside_bytes)
+        more = f" and what was set aside of it ({len(entry.aside)}, {room})" if entry.aside else ""
         text = f"Delete the state of {entry.title}, {size_text(entry)}{more}?"
         text += " The book's file and the chats about it stay."
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self._work.delete(entry.title, [*aside, folder])
+                self._work.delete(entry.title, [*entry.aside, entry.standing.folder])
                 self._describe()
 
         self.app.push_screen(Confirm(text, "Delete"), answered)

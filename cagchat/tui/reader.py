@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 from textual import events
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
-from cagchat.documents.document import Document, Section
+from cagchat.documents.document import Document
 from cagchat.tui.book_text import MEASURE, BookText
-from cagchat.tui.chosen import still_listed
-from cagchat.tui.finding import Folding, Hits, find
+from cagchat.tui.finder import Finder
+from cagchat.tui.place_list import Listing, PlaceList
 from cagchat.tui.places import clamped, full_titles, goal, place_line
 from cagchat.tui.rows import one_row
 
-STEP = 100_000  # characters that are folded between two keys
 MAX_JUMPS = 50
-EXCERPT = 60
 
-Listing = Literal["contents", "bookmarks"]
 Asking = Literal["find", "go"]
 
 
@@ -133,15 +127,11 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         length = len(document.text)
         self._book = BookText(document, position, sorted({clamped(mark, length) for mark in bookmarks}), limit)
         self._place = Static(id="reader-place", markup=False)
-        self._list = OptionList(id="reader-list", markup=False)
+        self._list = PlaceList(document, self._titles, id="reader-list")
         self._line = Input(id="reader-line", compact=True)
         self._note = Static(id="reader-note", markup=False)
-        self._folded: str | None = None
+        self._finder = Finder(self._book, self._reveal, self._say)
         self._asking: Asking = "find"
-        self._listing: Listing | None = None
-        self._listed: Sequence[int] = ()  # the offset of each entry of the list
-        self._query = ""
-        self._anchor = 0
         self._jumps: list[int] = []
 
     def compose(self) -> ComposeResult:
@@ -150,21 +140,11 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
 
     def on_mount(self) -> None:
         """Make the text that is searched, in pieces between the keys."""
-        self.run_worker(self._fold(), group="fold")
-
-    async def _fold(self) -> None:
-        folding, text = Folding(), self.document.text
-        parts = []
-        for start in range(0, len(text), STEP):
-            parts.append(text[start : start + STEP].translate(folding))
-            await asyncio.sleep(0)
-        self._folded = "".join(parts)
-        if self._query:
-            self._find()
+        self.run_worker(self._finder.fold(self.document.text), group="fold")
 
     def focus(self, scroll_visible: bool = True) -> Self:
         """Give the focus to what is open: the line, the list, or the text."""
-        target = self._line if self._line.display else self._list if self._listing else self._book
+        target = self._line if self._line.display else self._list if self._list.listing else self._book
         target.focus(scroll_visible)
         return self
 
@@ -256,75 +236,55 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
 
     def action_list(self, listing: Listing) -> None:
         """Show the contents or the bookmarks in the text's stead, or the text again."""
-        if self._listing == listing:
+        if self._list.listing == listing:
             self._close_list()
             return
         self._close_line()
-        self._listing = listing
-        self._fill_list()
+        self._fill_list(listing)
         self._book.display = False
         self._list.display = True
         self._list.focus()
 
-    def _fill_list(self) -> None:
-        self._list.clear_options()
-        self._listed = self._section_starts if self._listing == "contents" else self.bookmarks
-        if self._listing == "contents":
-            self._list.add_options([self._heading(section) for section in self.document.sections])
-            self._list.highlighted = self._section_number(self.position)
-        elif self.bookmarks:
-            self._list.add_options([self._excerpt(mark) for mark in self.bookmarks])
-            self._list.highlighted = max(0, bisect_right(self.bookmarks, self.position) - 1)
-        else:
+    def _fill_list(self, listing: Listing) -> None:
+        self._list.fill(listing, self.bookmarks, self.position)
+        if listing == "bookmarks" and not self.bookmarks:
             self._say("No bookmark yet: b sets one on the first row.")
 
-    def _heading(self, section: Section) -> Content:
-        title = one_row(section.title) or "(before the first heading)"
-        indent = "  " * max(0, section.level - 1)
-        return Content(f"{self._share(section.start):>5}  {indent}{title}")
-
-    def _excerpt(self, mark: int) -> Content:
-        words = one_row(self.document.text[mark : mark + EXCERPT])
-        return Content(f"{self._share(mark):>5}  {one_row(self._titles[self._section_number(mark)])}\n       {words}…")
-
-    def _share(self, offset: int) -> str:
-        return f"{100 * offset / max(1, len(self.document.text)):.0f} %"
-
     def _close_list(self) -> None:
-        if self._listing is not None:
-            self._listing = None
+        if self._list.listing is not None:
+            self._list.listing = None
             self._list.display = False
             self._book.display = True
             self._book.focus()
             self._say("")
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Go to what was chosen, unless the list was left meanwhile: a second Enter comes after the first closed it."""
+    def on_place_list_place_chosen(self, event: PlaceList.PlaceChosen) -> None:
+        """Go to what was chosen, unless the list was left meanwhile: by the first Enter when two are on their way."""
         event.stop()
-        if self._listing is not None and still_listed(event):
-            self.go_to(self._listed[event.option_index])
+        if self._list.listing is not None:
+            self.go_to(event.offset)
 
     def action_bookmark(self) -> None:
         """Set a bookmark on the first row or remove those there; in the list, remove the one under the bar."""
-        marks = self._book.bookmarks
+        marks, listing = self._book.bookmarks, self._list.listing
         start, end = self._book.first_row()
         at = self._list.highlighted
-        if self._listing == "bookmarks":
+        if listing == "bookmarks":
             here = [] if at is None else [marks[at]]
         else:
             here = [mark for mark in marks if start <= mark < end]
-        if here or self._listing == "bookmarks":
+        if here or listing == "bookmarks":
             self._book.bookmarks = [mark for mark in marks if mark not in here]
         else:
             self._book.bookmarks = sorted([*marks, max(start, self.position)])
-        if self._listing == "bookmarks":
-            self._fill_list()
+        if listing == "bookmarks":
+            self._fill_list(listing)
         self._book.refresh()
         self.post_message(self.BookmarksChanged(self, self.bookmarks))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to end the chat's knowledge here while there is a here."""
-        return self._listing is None if action == "up_to_here" else True
+        return self._list.listing is None if action == "up_to_here" else True
 
     def action_up_to_here(self) -> None:
         """Ask for the chat to know the book up to the end of what is on the screen."""
@@ -336,12 +296,12 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         """Open the line that asks what to find, or where to go."""
         self._close_list()
         self._asking = asking
-        self._anchor = self.position
+        self._finder.anchor = self.position
         self._line.placeholder = "find in the book" if asking == "find" else "a percentage or a chapter, as 45 % or iii"
         self._line.display = True
         self._line.focus()
         with self.prevent(Input.Changed):
-            self._line.value = self._query if asking == "find" else ""
+            self._line.value = self._finder.query if asking == "find" else ""
         self._line.action_select_all()
         if asking == "go":
             self._say("")
@@ -355,8 +315,7 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         """Find while it is typed."""
         event.stop()
         if self._asking == "find" and self._line.display:
-            self._query = event.value.strip()
-            self._find()
+            self._finder.look_for(event.value.strip())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Stay with what was found, or go where the reader wants to."""
@@ -371,42 +330,16 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
             self.go_to(offset)
         else:
             self._close_line()
-            if self.position != self._anchor:
-                self._remember_jump(self._anchor)
-
-    def _find(self) -> None:
-        if self._folded is None:
-            self._say("One moment …")
-            return
-        self._book.hits = find(self._folded, self._query, self._anchor)
-        if not self._book.hits and self.position != self._anchor:
-            self._book.go_to(self._anchor)
-        self._stand_on(self._book.hits.first_from(self._anchor))
+            if self.position != self._finder.anchor:
+                self._remember_jump(self._finder.anchor)
 
     def action_hit(self, step: int) -> None:
         """Go to the next place of what was found, or the previous one."""
-        hits = self._book.hits
-        if not hits:
-            self.action_ask("find")
-            return
-        self._close_list()
-        number = self._book.current
-        if self._book.shows(hits.starts[number], hits.ends[number]):
-            number += step
-        else:  # the reader has gone on since: from here
-            number = hits.first_from(self.position) - (step < 0)
-        self._stand_on(number % len(hits))
-
-    def _stand_on(self, number: int) -> None:
-        hits = self._book.hits
-        self._book.current = number
-        if hits:
-            self._reveal(hits.starts[number], hits.ends[number])
-            many = f"{len(hits):,}{'' if hits.complete else ' nearest'}"
-            self._say(f"{number + 1:,} of {many} · {self._query}")
+        if self._finder.found:
+            self._close_list()
+            self._finder.step(step)
         else:
-            self._say(f"Not in this book: {self._query}" if self._query else "")
-        self._book.refresh()
+            self.action_ask("find")
 
     def _say(self, text: str) -> None:
         self._note.update(one_row(text))
@@ -418,19 +351,14 @@ selected with the mouse, **ctrl+c** copies as it stands in the book.
         if self._line.display:
             self._close_line()
             if self._asking == "find":
-                self._forget_hits()
-                book.go_to(self._anchor)
+                self._finder.forget()
+                book.go_to(self._finder.anchor)
             self._say("")
-        elif self._listing is not None:
+        elif self._list.listing is not None:
             self._close_list()
         elif book.hits or book.lit != (0, 0) or self._note.display:
-            self._forget_hits()
+            self._finder.forget()
             book.lit = (0, 0)
             book.refresh()
         else:
             raise SkipAction
-
-    def _forget_hits(self) -> None:
-        self._book.hits = Hits()
-        self._query = ""
-        self._say("")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cagchat.forgetting import aside_of
 from cagchat.locations import Locations
 from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
@@ -13,7 +14,7 @@ from cagchat.sessions.session import Session
 from cagchat.settings import Settings
 from cagchat.states.pruning import aside
 from cagchat.states.standing import Remembered, Standing, standing
-from cagchat.states.store import States
+from cagchat.states.store import StateFolder, States
 from cagchat.units import size
 
 MODELS_FILE = "models.json"  # what the backend remembers of model files
@@ -23,10 +24,12 @@ LastChats = Callable[[], Sequence[Session]]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A book on the shelf and the last chat about it."""
+    """A book on the shelf, the last chat about it, and what was set aside of it."""
 
     standing: Standing
     chat: Session | None = None
+    aside: tuple[StateFolder, ...] = ()
+    aside_bytes: int = 0
 
     @property
     def title(self) -> str:
@@ -71,6 +74,8 @@ def read_shelf(locations: Locations, settings: Settings, chats: LastChats) -> Sh
     entries = []
     for folder in states.all():
         found = standing(folder, models, settings.instructions)
-        entries.append(Entry(found, last.get(found.manifest.book.digest) if found.manifest else None))
+        latest = last.get(found.manifest.book.digest) if found.manifest else None
+        lost = aside_of(states, [folder])
+        entries.append(Entry(found, latest, tuple(lost), sum(each.size_bytes() for each in lost)))
     used = sum(entry.standing.size_bytes for entry in entries) + sum(each.size_bytes for each in aside(states))
     return Shelf(tuple(entries), used, int(settings.disk_budget_gb * 1e9))

@@ -83,8 +83,7 @@ class ShelfWork:
 
     def delete(self, title: str, folders: Sequence[StateFolder]) -> None:
         """Delete the last of these states, with what was set aside of it before it."""
-        digest = digest_of(folders[-1])
-        self._begin(f"Deleting {title} …", lambda: self._deleted(title, folders, digest))
+        self._begin(f"Deleting {title} …", lambda: self._deleted(title, folders))
 
     def _begin(self, saying: str, work: Callable[[], Report]) -> None:
         self.busy = saying
@@ -99,8 +98,8 @@ class ShelfWork:
             return Report(f"{title} is damaged", text, bad=True)
         return Report(title, "Every byte of its state is as it was written.")
 
-    def _deleted(self, title: str, folders: Sequence[StateFolder], digest: str) -> Report:
-        states = States(self._locations.states)
+    def _deleted(self, title: str, folders: Sequence[StateFolder]) -> Report:
+        states, digest = States(self._locations.states), digest_of(folders[-1])
         forget_titles(self._locations, folders)
         freed = sum(self._delete(states, folder) for folder in folders)
         left = True
