@@ -311,7 +311,7 @@ class Library:
         try:
             yield Opening(manifest.book.title, manifest.n_tokens)
             restored = restore(engine, choice.folder, manifest, manifest.state)
-            manifest = self._proved(choice.folder, manifest, engine.info.build, notices)
+            manifest = self._proved(choice, manifest, engine.info.build, notices)
             self._tidy(choice.folder, manifest)
             for sentence in notices:
                 yield Notice(sentence)
@@ -330,15 +330,19 @@ class Library:
             engine.close()
             raise
 
-    def _proved(self, folder: StateFolder, manifest: Manifest, build: str, notices: list[str]) -> Manifest:
-        """Record a build, other than the one that made the state, with which the probe agrees."""
-        if build == manifest.build:
-            return manifest
-        notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
-        manifest = replace(manifest, build=build)
-        with suppress(StorageError):  # then it is proved again next time
-            folder.write_manifest(manifest)
-        return manifest
+    def _proved(self, choice: Choice, manifest: Manifest, build: str, notices: list[str]) -> Manifest:
+        """Record a build with which the probe agrees, and where the model is now, when these were others."""
+        present = manifest
+        if build != manifest.build:
+            notices.append("The state was made by another build of llama.cpp; its probe agrees, so it is used.")
+            present = replace(present, build=build)
+        model = choice.run.model
+        if str(model.path) != manifest.model_path and not Path(manifest.model_path).exists():
+            present = replace(present, model_name=model.path.stem, model_path=str(model.path))
+        if present != manifest:
+            with suppress(StorageError):  # then it is found out again next time
+                choice.folder.write_manifest(present)
+        return present
 
     def _tidy(self, folder: StateFolder, manifest: Manifest) -> None:
         """Delete what a process that was killed at the moment of sealing has left, unless another one is at work."""

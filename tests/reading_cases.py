@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from cagchat.conversation import Conversation
+from cagchat.documents import Source
 from cagchat.engine.backend import Backend, FakeBackend, LlamaBackend, Notify
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.process import EngineProcess
@@ -155,7 +156,9 @@ def library_for(kind: Kind, home: Path, models: Path, settings: Settings = SETTI
     return library_of(home, watched, settings), watched
 
 
-def opened(library: Library, path: Path, options: Options | None = None) -> tuple[OpenBook, list[PrepareEvent]]:
+def opened(
+    library: Library, path: Path | Source | Source, options: Options | None = None
+) -> tuple[OpenBook, list[PrepareEvent]]:
     """Prepare a book to the end; return it and everything that happened."""
     events = list(library.prepare(path, options))
     assert isinstance(events[-1], Ready)
@@ -163,7 +166,7 @@ def opened(library: Library, path: Path, options: Options | None = None) -> tupl
 
 
 @contextmanager
-def opening(library: Library, path: Path, options: Options | None = None) -> Iterator[OpenBook]:
+def opening(library: Library, path: Path | Source, options: Options | None = None) -> Iterator[OpenBook]:
     """Open a book for the length of a block."""
     book, _ = opened(library, path, options)
     try:

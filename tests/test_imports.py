@@ -30,6 +30,7 @@ CORE = (
     "cagchat.guiding",
     "cagchat.identities",
     "cagchat.questions",
+    "cagchat.recorded",
     "cagchat.remembered",
     "cagchat.saved",
     "cagchat.thinking",

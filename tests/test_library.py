@@ -729,6 +729,7 @@ def test_moved_model_restores_with_the_attention_of_the_state(home: Path, book: 
     assert not of_type(events, Notice)
     assert ready.settings.flash_attention is flash_attention
     assert ready.settings.model == Path("/new/m.gguf")
+    assert folder.manifest().model_path == "/new/m.gguf"  # so that the library does not miss the old one
 
 
 def test_stop_while_restoring(home: Path, book: Path) -> None:

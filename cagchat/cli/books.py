@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.errors import SessionError
@@ -12,8 +11,8 @@ if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.documents import Source
     from cagchat.sessions.session import Session
+    from cagchat.states.standing import Standing
     from cagchat.states.store import States
-    from cagchat.states.upkeep import Standing
 
 
 def book_source(app: App, names: Sequence[str]) -> Source:
@@ -23,21 +22,17 @@ def book_source(app: App, names: Sequence[str]) -> Source:
     stands in for it: it is the same text, so it is the same book. Raises `BookError` for what is missing, and
     `StateError` for a title that could be several books'.
     """
-    from dataclasses import replace
-
     from cagchat import documents
     from cagchat.documents.gathering import expanded, is_there
     from cagchat.documents.source import STDIN
+    from cagchat.recorded import Recorded
 
     if len(names) > 1 or names[0] == STDIN or is_there(expanded(names[0])):
         return documents.gather(names)
     folder = states_of(app).find_book(names[0])
     if folder is None:
         return documents.gather(names)  # says what is missing
-    recorded = folder.manifest().book
-    if is_there(Path(recorded.path)):
-        return documents.gather([Path(recorded.path)])
-    return replace(documents.gather([folder.book_path]), name=recorded.path)
+    return Recorded(folder, folder.manifest()).source()
 
 
 def states_of(app: App) -> States:
@@ -49,7 +44,7 @@ def states_of(app: App) -> States:
 
 def standings(app: App) -> list[Standing]:
     """Return every state with what it is good for now, the last used first."""
-    from cagchat.states.upkeep import Remembered, standing
+    from cagchat.states.standing import Remembered, standing
 
     models = Remembered.read(app.locations.cache / "models.json")
     return [standing(folder, models, app.settings.instructions) for folder in states_of(app).all()]

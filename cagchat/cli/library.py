@@ -18,8 +18,9 @@ from cagchat.settings import rules
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.states.manifest import Manifest
+    from cagchat.states.pruning import Removal
+    from cagchat.states.standing import Standing
     from cagchat.states.store import StateFolder
-    from cagchat.states.upkeep import Removal, Standing
 
 DAY_S = 86400.0
 HEADERS = ("Title", "Tokens", "Model", "KV", "Size", "Status", "Last used")
@@ -99,7 +100,7 @@ def run(app: App, args: argparse.Namespace) -> int:
 def list_states(app: App, args: argparse.Namespace) -> int:
     """List the states, what they take together, and what stands aside."""
     from cagchat.cli.app import say
-    from cagchat.states.upkeep import aside, damaged_chats
+    from cagchat.states.pruning import aside, damaged_chats
     from cagchat.units import size
 
     found = standings(app)
@@ -170,7 +171,8 @@ def as_object(standing: Standing) -> dict[str, object]:
 
 def show_info(app: App, args: argparse.Namespace) -> int:
     """Show one state's manifest in words, or as it is with --json."""
-    from cagchat.states.upkeep import Remembered, reason, standing
+    from cagchat.states.pruning import reason
+    from cagchat.states.standing import Remembered, standing
 
     folder = folder_called(app, args.name)
     models = Remembered.read(app.locations.cache / "models.json")
@@ -232,7 +234,8 @@ def verify_states(app: App, args: argparse.Namespace) -> int:
     """Check states and say of each whether it is sound; 1 when one is not."""
     from cagchat.cli.app import say
     from cagchat.sessions.naming import one_line
-    from cagchat.states.upkeep import reader_of, verify
+    from cagchat.states.standing import reader_of
+    from cagchat.states.verifying import verify
 
     folders = [folder_called(app, name) for name in args.names] or states_of(app).all()
     results = []
@@ -285,7 +288,7 @@ def prune(app: App, args: argparse.Namespace) -> int:
     """Delete what is not needed, after asking where it is more than leftovers."""
     from cagchat.cli.app import say
     from cagchat.forgetting import forget_titles
-    from cagchat.states.upkeep import remove
+    from cagchat.states.pruning import remove
 
     chosen, stay = to_prune(app, args)
     for folder in stay:
@@ -316,7 +319,7 @@ def to_prune(
     app: App, args: argparse.Namespace, now: float | None = None
 ) -> tuple[tuple[Removal, ...], list[StateFolder]]:
     """Return what the flags choose, and what stays because it is open; `now` is the present time when none is given."""
-    from cagchat.states.upkeep import removable
+    from cagchat.states.pruning import removable
 
     budget = args.budget
     if budget is None and args.days is None:

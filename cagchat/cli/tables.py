@@ -9,6 +9,9 @@ from datetime import datetime
 
 from cagchat.printable import printable
 
+GAP = 3  # cells between two columns of a table
+NARROWEST = 16  # cells that a column keeps: a date
+
 
 def moment(seconds: float) -> str:
     """Return a time as a reader's clock and calendar show it."""
@@ -54,7 +57,10 @@ def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """Print rows for a reader, as wide as the terminal; columns named in `numbers` stand to the right."""
+    """Print rows for a reader, one line each; columns named in `numbers` stand to the right.
+
+    Where the terminal is too narrow, the widest columns are cut short.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -62,9 +68,25 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, number
 
     from cagchat.sessions.naming import one_line
 
+    console = Console()
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for header in headers:
-        table.add_column(header, justify="right" if header in numbers else "left")
-    for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
-    Console().print(table)
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    for header, width in zip(headers, column_widths([headers, *cells], console.width), strict=True):
+        right = header in numbers
+        table.add_column(header, justify="right" if right else "left", width=width, no_wrap=True, overflow="ellipsis")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def column_widths(rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return how many cells each column gets in `room` cells, with `GAP` between them.
+
+    Each gets what it needs, or where that is too much the widest give way, down to `NARROWEST`.
+    """
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    while sum(widths) + GAP * (len(widths) - 1) > room and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths

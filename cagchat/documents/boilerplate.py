@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cagchat.documents.elements import End, Event, Start, match_ends, text_between
+from cagchat.documents.markup import is_hidden
 
 _DROPPED_WORDS = "nav form button select dialog menu aside label input optgroup"
 _DROPPED = frozenset(_DROPPED_WORDS.split())
@@ -31,9 +32,15 @@ _HOLDS_WORDS = "footnotes endnotes rearnotes doc-footnotes doc-endnotes footnote
 _HOLDS_NOTES = frozenset(_HOLDS_WORDS.split())
 _NOTE_ID = re.compile(r"(?:.*[-_])?(?:fn|ftn|edn|note|footnote|endnote)[-_.:]?\d{1,4}", re.I)
 _HEADING = re.compile(r"h[1-6]")
+# Menus and the like are lists of links: without them more than half of a page's text is in none, but that one was
+# never closed.
+_NEVER_MOST = ("nav", "menu", "aside", "label", "button", "header")
+_SHORTEST_SIDEBAR = 100
+_PROSE = 0.8
 # What opens a chapter that is folded up: its title stands in one of these.
 _HANDLES = ("button", "label")
 _FEW_EVENTS = 40
+_NO_TEXT = ("script", "style", "title", "template", "noscript")
 # A banner says a few sentences; what is longer is text, whatever it is called.
 _LONGEST_BANNER = 3000
 _MOST_EVENTS = 400
@@ -46,7 +53,10 @@ _TEASERS = re.compile(r"(?:^|[-_ ])(?:comments?|replies|reply|teaser|card|relate
 
 @dataclass(frozen=True, slots=True)
 class MainPart:
-    """The tags and text of a page that are read; `left_out` of all `characters` of its text are not among them."""
+    """The tags and text of a page that are read; `left_out` of all `characters` are not among them.
+
+    Characters are those outside of links: menus, which are left out everywhere, are made of links.
+    """
 
     events: list[Event]
     left_out: int
@@ -59,8 +69,8 @@ def main_part(events: list[Event]) -> MainPart:
     ends = match_ends(kept)
     start, end = _main_part(kept, ends)
     main = [*kept[start : end + 1], *_notes_beside(kept, ends, start, end)]
-    whole = _text_sizes(events)[-1]
-    return MainPart(main, whole - _text_sizes(main)[-1], whole)
+    whole = _text_sizes(events, linked=False)[-1]
+    return MainPart(main, whole - _text_sizes(main, shown=True, linked=False)[-1], whole)
 
 
 def _kept(events: list[Event], ends: dict[int, int]) -> Iterator[Event]:
@@ -68,13 +78,21 @@ def _kept(events: list[Event], ends: dict[int, int]) -> Iterator[Event]:
     content = 0
     index = 0
     titled = -1  # where a heading ends whose words stand in a button
+    plain = _text_sizes(events, linked=False)
+    sizes = _text_sizes(events)
     while index < len(events):
         event = events[index]
         if isinstance(event, Start):
             if _is_heading(event) and _is_handle(events, ends, index):
                 titled = ends[index]
             is_title = event.name in _HANDLES and (index < titled or _holds_heading(events, index, ends[index]))
-            if not is_title and _is_dropped(event, events, index, ends[index], inside=content > 0):
+            prose = plain[ends[index]] - plain[index]
+            is_text = (
+                is_title
+                or (event.name in _NEVER_MOST and prose > sizes[-1] / 2)
+                or (event.name == "aside" and content > 0 and _is_prose(prose, sizes[ends[index]] - sizes[index]))
+            )
+            if not is_text and _is_dropped(event, events, index, ends[index], inside=content > 0):
                 index = ends[index] + 1
                 continue
             content += event.name in _CONTENT
@@ -114,6 +132,11 @@ def _is_title_page(events: list[Event]) -> bool:
     """Tell whether a page's header is the title of its text rather than the head of a site."""
     names = {event.name for event in events if isinstance(event, Start)}
     return "h1" in names and not names & {"nav", "form", "ul", "menu"}
+
+
+def _is_prose(prose: int, text: int) -> bool:
+    """Tell whether an aside inside a text says more than it links to: its author's sidebar, not an advertisement."""
+    return prose >= _SHORTEST_SIDEBAR and prose > _PROSE * text
 
 
 def _is_heading(tag: Start) -> bool:
@@ -202,15 +225,22 @@ def _around(events: list[Event], ends: dict[int, int], first: int, last: int) ->
     return around
 
 
-def _text_sizes(events: list[Event]) -> list[int]:
-    """Return for each event, and the end, how many characters of text stand before it; scripts are not text."""
+def _text_sizes(events: list[Event], *, shown: bool = False, linked: bool = True) -> list[int]:
+    """Return for each event, and the end, how many characters of text stand before it; scripts are not text.
+
+    `shown` leaves out what is hidden; without `linked`, what leads elsewhere does not count.
+    """
     sizes = [0]
-    hidden = 0
+    unread = 0
+    opened: list[bool] = []
     for event in events:
-        if isinstance(event, str):
-            sizes.append(sizes[-1] + (0 if hidden else len(event.strip())))
-            continue
-        if event.name in ("script", "style", "title"):
-            hidden += 1 if isinstance(event, Start) else -1
-        sizes.append(sizes[-1])
+        if isinstance(event, Start):
+            opened.append(
+                event.name in _NO_TEXT or (shown and is_hidden(event)) or (not linked and event.name in ("a", "option"))
+            )
+            unread += opened[-1]
+        elif isinstance(event, End):
+            unread -= opened.pop()
+        size = len(event.strip()) if isinstance(event, str) and not unread else 0
+        sizes.append(sizes[-1] + size)
     return sizes

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_LINE_ENDS = re.compile("\r\n|[\r\f\x85\u2028\u2029]")
+# A vertical tab is a line's end inside a paragraph, as word processors write it.
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\f\x85\u2028\u2029]")
 # Byte order marks from files that were joined, soft hyphens from scans: neither is seen, both hide words from a search.
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufeff\u00ad]+")
 _OVERWRITTEN = re.compile("[^\n\x08]\x08")

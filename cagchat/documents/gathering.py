@@ -48,9 +48,9 @@ def gather(names: Sequence[str | Path], *, stdin: BinaryIO | None = None, max_by
             files.append(File(str(path), read(path, max_bytes=max_bytes)))
         if sum(len(file.content) for file in files) > max_bytes:
             raise too_large("All of this together", max_bytes)
-    places = [STDIN if name == STDIN else str(expanded(name).absolute()) for name in names]
+    places = tuple(STDIN if name == STDIN else str(expanded(name).absolute()) for name in names)
     title = _title(names, files) if len(files) > 1 else ""
-    return Source(os.pathsep.join(places), tuple(files), title, _notes(left_out))
+    return Source(places, tuple(files), title, _notes(left_out))
 
 
 def _stdin() -> BinaryIO:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 # Licence headers of the oldest files take about 12,000 characters; a marker further in belongs to the text.
 _HEADER_CHARACTERS = 60_000
 _TRAILER_CHARACTERS = 60_000
+# An older closing line stands right above the end marker; further up it closes another book, or is text.
+_CLOSING_CHARACTERS = 400
 
 _START = re.compile(r"^\*{3} ?START OF (?:THE|THIS) PROJECT GUTENBERG [^\n*]{0,200}(?:\n[^\n*]{0,200})?\*{3}", re.M)
 _SMALL_PRINT = re.compile(r"^\*END\*? ?THE SMALL PRINT![^\n]{0,200}(?:\n[^\n*]{0,80}\*END\*)?$", re.M)
@@ -92,10 +94,10 @@ def _start_of_text(text: str) -> int:
 
 def _end_of_text(text: str, start: int) -> int:
     """Return where the trailer begins: at the marker, or at the older closing line when that stands before it."""
-    end = len(text)
+    end, reach = len(text), _TRAILER_CHARACTERS
     if markers := list(_END.finditer(text, start)):
-        end = markers[-1].start()
-    nearby = max(start, end - _TRAILER_CHARACTERS)
+        end, reach = markers[-1].start(), _CLOSING_CHARACTERS
+    nearby = max(start, end - reach)
     closing = _OLD_END.search(text, nearby, end)
     return closing.start() if closing else end
 

@@ -58,7 +58,9 @@ def load_html(content: bytes, name: str, password: str = "") -> Document:
     events = read_elements(markup, xml=_is_xhtml(markup))
     main = main_part(events)
     found = read_blocks(main.events)
-    left_out = note_on_share(main.left_out, main.characters, "menus, forms, and what stands beside its main part")
+    left_out = note_on_share(
+        main.left_out, main.characters, "forms, what is hidden, and what stands beside the main part"
+    )
     if not any(block.text for block in found):
         found, left_out = read_blocks(events), ()
     whole = assemble(found)

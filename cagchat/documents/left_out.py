@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# A menu of a few words, or a title page of a long book, is not worth a sentence.
+# A banner of a few lines, or a title page of a long book, is not worth a sentence.
 _LITTLE = 0.02
-_FEW_CHARACTERS = 100
+_FEW_CHARACTERS = 300
 
 
 def note_on_share(left_out: int, characters: int, what: str) -> tuple[str, ...]:

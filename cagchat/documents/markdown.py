@@ -194,5 +194,5 @@ def _values(value: str) -> list[str]:
     if value.startswith("[") and value.endswith("]"):
         return [item for part in value[1:-1].split(",") for item in _values(part)]
     if value[:1] in ("'", '"') and value.endswith(value[0]) and len(value) > 1:
-        value = value[1:-1]
+        value = value[1:-1].replace("''", "'") if value[0] == "'" else value[1:-1]
     return [] if value in ("", "null", "~") or _FOLDED.fullmatch(value) else [value]

@@ -161,7 +161,7 @@ class _Reader:
     def _is_read_otherwise(self, tag: Start, index: int, end: int) -> bool:
         """Read an element whose content is not read tag by tag; False for all others."""
         name = tag.name
-        if name in _SKIPPED or "hidden" in tag.attributes or _HIDDEN.search(tag.attributes.get("style", "")):
+        if name in _SKIPPED or is_hidden(tag):
             return True
         if name == "br":
             self._put("\n" if not self._level else " ")
@@ -462,6 +462,25 @@ class _Reader:
         self._breaks = [*((label, 0) for part in parts for label, _ in part.breaks), *self._breaks]
         if line := table.line(cells):
             self._emit(line, tight=self._frame.group == table.name, group=table.name)
+
+
+def is_hidden(tag: Start) -> bool:
+    """Tell whether an element is not shown, with all that is in it."""
+    return "hidden" in tag.attributes or _HIDDEN.search(tag.attributes.get("style", "")) is not None
+
+
+def hidden_characters(events: list[Event]) -> int:
+    """Return how many characters of text stand in what is not shown."""
+    found = 0
+    hidden: list[bool] = []
+    for event in events:
+        if isinstance(event, Start):
+            hidden.append((bool(hidden) and hidden[-1]) or is_hidden(event))
+        elif isinstance(event, End):
+            hidden.pop()
+        elif hidden and hidden[-1]:
+            found += len(event.strip())
+    return found
 
 
 def _level_of(tag: Start) -> int:

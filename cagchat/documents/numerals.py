@@ -18,13 +18,49 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _SMALL = {word: number for words in (_CARDINALS, _ORDINALS) for number, word in enumerate(words.split(), start=1)}
 _TEN = {word: 10 * number for number, word in enumerate(_TENS.split(), start=2)}
 _TENTH = {word.removesuffix("y") + "ieth": number for word, number in _TEN.items()}
-_WORDS = _SMALL | _TEN | _TENTH
+# As headings in other languages have them, `Erstes Kapitel`, `Chapitre premier`, from one on; a bar parts spellings.
+_GERMAN = (
+    "erst zweit dritt viert fünft sechst siebent|siebt acht neunt zehnt elft|eilft zwölft dreizehnt vierzehnt "
+    "fünfzehnt sechzehnt siebzehnt achtzehnt neunzehnt"
+)
+_GERMAN_UNITS = "ein zwei drei vier fünf sechs sieben acht neun"
+_GERMAN_TENS = "zwanzig dreißig|dreissig vierzig fünfzig sechzig siebzig achtzig neunzig"
+_OTHERS = (
+    "premier|première deuxième|seconde troisième quatrième cinquième sixième septième huitième neuvième dixième "
+    "onzième douzième treizième quatorzième quinzième seizième",
+    "primero|primera|primer segundo|segunda tercero|tercera|tercer cuarto|cuarta quinto|quinta sexto|sexta "
+    "séptimo|séptima octavo|octava noveno|novena décimo|décima undécimo|undécima duodécimo|duodécima",
+    "primo|prima secondo|seconda terzo|terza quarto|quarta quinto|quinta sesto|sesta settimo|settima ottavo|ottava "
+    "nono|nona decimo|decima undicesimo dodicesimo tredicesimo quattordicesimo quindicesimo",
+    "первая|первый|первое вторая|второй|второе третья|третий|третье четвёртая|четвертая|четвёртый|четвертый "
+    "пятая|пятый шестая|шестой седьмая|седьмой восьмая|восьмой девятая|девятый десятая|десятый "
+    "одиннадцатая двенадцатая тринадцатая четырнадцатая пятнадцатая шестнадцатая семнадцатая восемнадцатая "
+    "девятнадцатая двадцатая",
+)
+
+
+def _spellings(words: str) -> dict[str, int]:
+    """Return the number of each spelling, by its place in the list."""
+    return {word: number for number, spelt in enumerate(words.split(), start=1) for word in spelt.split("|")}
+
+
+def _german() -> dict[str, int]:
+    """Return the German ordinals up to ninety-nine with their endings."""
+    units = {"": 0} | {f"{unit}und": number for unit, number in _spellings(_GERMAN_UNITS).items()}
+    tens = {f"{ten}st": 10 * number + 10 for ten, number in _spellings(_GERMAN_TENS).items()}
+    large = {unit + ten: tenth + number for unit, number in units.items() for ten, tenth in tens.items()}
+    return {stem + ending: value for stem, value in (_spellings(_GERMAN) | large).items() for ending in _GERMAN_ENDINGS}
+
+
+_GERMAN_ENDINGS = ("e", "er", "es", "en")
+_FOREIGN = _german() | {word: number for words in _OTHERS for word, number in _spellings(words).items()}
+_WORDS = _FOREIGN | _SMALL | _TEN | _TENTH
 
 # Printers also wrote IIII and XXXX.
 _ROMAN = re.compile(r"(M{0,3})(CM|CD|D?C{0,4})(XC|XL|L?X{0,4})(IX|IV|V?I{0,4})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _LEADING = re.compile(r"(\d{1,4}|[IVXLCDMivxlcdm]{1,12})(?:st|nd|rd|th)?(?![\w'’])")
-_WORD = re.compile(r"[A-Za-z]{2,12}(?![\w'’])")
+_WORD = re.compile(r"[^\W\d_]{2,24}(?![\w'’])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +82,7 @@ def roman(text: str) -> int | None:
 
 
 def numeral_at_start(text: str) -> Numeral | None:
-    """Read a number in digits, Roman letters or English words (up to ninety-nine) at the start of `text`."""
+    """Read a number in digits, Roman letters or words, English up to ninety-nine, at the start of `text`."""
     if match := _LEADING.match(text):
         digits = match[1]
         value = int(digits) if digits.isascii() and digits.isdigit() else roman(digits.upper())

@@ -30,14 +30,19 @@ class File:
 class Source:
     """What a book is made of, before it is parsed.
 
-    `name` is where it came from: an absolute path, several with `os.pathsep` between them, or "-" for stdin. `title` is
-    that of a book in several files and "" for one file, which has its own. `notes` says what was left out.
+    `places` are where it came from: absolute paths, or "-" for stdin. `title` is that of a book in several files and ""
+    for one file, which has its own. `notes` says what was left out.
     """
 
-    name: str
+    places: tuple[str, ...]
     files: tuple[File, ...]
     title: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The places in one text, with `os.pathsep` between them, as records keep them."""
+        return os.pathsep.join(self.places)
 
     @property
     def label(self) -> str:
@@ -48,7 +53,7 @@ class Source:
 
     def again(self, title: str) -> str:
         """Return what a command line calls the book by next time: its paths, or `title` when it came through stdin."""
-        return shlex.quote(title) if self.name == STDIN else shlex.join(self.name.split(os.pathsep))
+        return shlex.quote(title) if STDIN in self.places else shlex.join(self.places)
 
     @property
     def size_bytes(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from cagchat.errors import SessionError
 from cagchat.files import private_folder, storage_errors, write_bytes
-from cagchat.sessions import seals
+from cagchat.sessions import seals, soundness
 from cagchat.sessions.aside import MARK
 from cagchat.sessions.refusals import DAMAGED, primary_code, sqlite_errors
 
@@ -96,14 +97,20 @@ BUSY_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A database ready for use; `notice` is a sentence for the user when a damaged file was set aside, else empty."""
+    """A database ready for use; `notice` is a sentence for the user when a damaged file was set aside, else empty.
+
+    `checked` is the note of when the whole file was last checked.
+    """
 
     connection: sqlite3.Connection
     notice: str
+    checked: soundness.Note
 
 
-def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Opened:
-    """Open the database at `path`, made or brought up to date where needed.
+def open_database(
+    path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, clock: Callable[[], float] = time.time
+) -> Opened:
+    """Open the database at `path`, made or brought up to date where needed, and checked unless it is known to be sound.
 
     Raises `SessionError` for a file of a newer version and `StorageError` where it cannot be written.
     """
@@ -117,11 +124,13 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
         sqlite_errors(path),
     ):
         empty = path.exists()  # until it is read
+        checked = soundness.last_check(path, clock())
         connection = connect(path, busy_timeout_s)
         notice = ""
         rows: dict[str, list[seals.Row]] = {}
         try:
-            if reason := damage(connection) or search_damage(connection):
+            if reason := "" if checked else damage(connection) or search_damage(connection):
+                soundness.withdraw(path)
                 rows = seals.sound_rows(connection)
                 # Renamed while it is open: closing it deletes the journal that stands beside its name.
                 aside = set_aside(path)
@@ -140,7 +149,8 @@ def open_database(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Open
         except BaseException:
             connection.close()
             raise
-    return Opened(connection, notice)
+        checked = checked or soundness.begin(path, clock())
+    return Opened(connection, notice, checked)
 
 
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from cagchat.errors import SessionError
 from cagchat.files import process_runs
+from cagchat.sessions import seals, soundness
 from cagchat.sessions.naming import LAST, UNTITLED, match, new_id, one_line, short_title
-from cagchat.sessions.refusals import sqlite_errors
+from cagchat.sessions.refusals import refusal, sqlite_errors
 from cagchat.sessions.schema import BUSY_TIMEOUT_S, open_database
 from cagchat.sessions.session import Hit, Session, Status, Turn
 
@@ -41,6 +42,11 @@ SESSION = """
         (SELECT count(*) FROM turns WHERE session_id = sessions.id AND current = 1) AS n_turns
     FROM sessions
 """
+TURNS = f"""
+    SELECT coalesce(seals.seal = {seals.expression("turns", "turns")}, 0), number, question, answer, thinking, tokens,
+        status, error, proof, created_at
+    FROM turns LEFT JOIN seals ON seals.table_name = 'turns' AND seals.row = turns.rowid
+"""
 NEWEST_FIRST = "ORDER BY updated_at DESC, rowid DESC"
 SESSION_COLUMNS = 9
 
@@ -48,7 +54,8 @@ SESSION_COLUMNS = 9
 class Sessions:
     """The chats in one SQLite file, which other processes may use at the same time.
 
-    Safe to share between threads. `notice` is a sentence for the user when a damaged file was set aside, else empty.
+    Safe to share between threads; a process has one of these for a file, because the locks on it are the process's.
+    `notice` is a sentence for the user when a damaged file was set aside, else empty.
     Every method raises `StorageError` or `SessionError` when the file refuses.
     """
 
@@ -70,8 +77,10 @@ class Sessions:
         self._launch = launch
         self._runs = runs
         self._lock = threading.RLock()
-        opened = open_database(path, busy_timeout_s=busy_timeout_s)
+        opened = open_database(path, busy_timeout_s=busy_timeout_s, clock=clock)
         self._connection = opened.connection
+        self._checked: soundness.Note | None = opened.checked  # None once the file is in doubt, or closed
+        self._inode = soundness.inode_of(path)
         self.notice = opened.notice
 
     def __enter__(self) -> Self:
@@ -83,9 +92,13 @@ class Sessions:
         self.close()
 
     def close(self) -> None:
-        """Close the file. Calling it twice is harmless."""
-        with self._lock, sqlite_errors(self.path):
-            self._connection.close()
+        """Close the file, and note that it is sound if no error said otherwise. Calling it twice is harmless."""
+        with self._lock:
+            with self._reading() as db:
+                db.close()
+            if self._checked is not None:
+                soundness.complete(self.path, self._checked, self._inode)
+                self._checked = None
 
     def create(self, *, book_digest: str, book_title: str, book_path: str, model: str, title: str = "") -> Session:
         """Begin a chat. Without a title it takes one from its first question."""
@@ -139,15 +152,17 @@ class Sessions:
             return [Session(*row) for row in db.execute(f"{SESSION} {where} {NEWEST_FIRST}", values)]
 
     def turns(self, session_id: str) -> TurnList:
-        """Return the current turns in order; turns that were edited or asked again are not among them."""
+        """Return the current turns in order; turns that were edited or asked again are not among them.
+
+        Raises `StorageError` when one of them is not what was written.
+        """
         with self._reading() as db:
             session_of(db, session_id)
-            rows = db.execute(
-                "SELECT number, question, answer, thinking, tokens, status, error, proof, created_at FROM turns "
-                "WHERE session_id = ? AND current = 1 ORDER BY number",
-                (session_id,),
-            )
-            return [turn_of_row(row) for row in rows]
+            rows = db.execute(f"{TURNS} WHERE session_id = ? AND current = 1 ORDER BY number", (session_id,)).fetchall()
+            if broken := sum(not sound for sound, *_ in rows):
+                self._doubt()
+                raise refusal(sqlite3.SQLITE_CORRUPT, f"records that are not what was written: {broken:,}", self.path)
+            return [turn_of_row(row) for _, *row in rows]
 
     def begin_turn(self, session_id: str, question: str, proof: Mapping[str, object] | None = None) -> int:
         """Record a question before its answer starts and return the turn's number.
@@ -295,7 +310,16 @@ class Sessions:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, sqlite_errors(self.path):
-            yield self._connection
+            try:
+                yield self._connection
+            except sqlite3.Error:
+                self._doubt()
+                raise
+
+    def _doubt(self) -> None:
+        """Let the next start check the whole file."""
+        self._checked = None
+        soundness.withdraw(self.path)
 
     @contextmanager
     def _writing(self, sync: Literal["FULL", "NORMAL"] = "FULL") -> Iterator[sqlite3.Connection]:
@@ -338,8 +362,8 @@ def touch(db: sqlite3.Connection, session_id: str, now: float) -> None:
     )
 
 
-def turn_of_row(row: tuple[int, str, str, str, bytes, Status, str, str, float]) -> Turn:
-    """Return the turn in a row of the table."""
+def turn_of_row(row: Sequence[Any]) -> Turn:
+    """Return the turn in a row of `TURNS`, without its first column."""
     number, question, answer, thinking, tokens, status, error, noted, created_at = row
     proof = json.loads(noted)
     tokenizer = str(proof.pop(TOKENIZER, ""))

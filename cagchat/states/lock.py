@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cagchat.errors import Stopped
+from cagchat.errors import Stopped, StorageError, UsageError
 from cagchat.events import Waiting
 from cagchat.files import storage_error, write_bytes
 from cagchat.states.locking import check_locks
@@ -63,3 +64,35 @@ def named_holder(folder: StateFolder) -> Iterator[None]:
     finally:
         with suppress(OSError):  # only who holds the lock is asked for its number
             path.unlink(missing_ok=True)
+
+
+def held(lock_path: Path) -> bool:
+    """Tell whether another process holds a lock; a file that is not there is not made."""
+    if not lock_path.exists():
+        return False
+    from filelock import FileLock, Timeout  # 70 ms: only where there is a lock to ask about
+
+    try:
+        check_locks(lock_path.parent)
+        with FileLock(lock_path, timeout=0, mode=0o600):
+            return False
+    except Timeout:
+        return True
+    except (OSError, StorageError):  # no lock can be taken: nobody reads a book into it either
+        return False
+
+
+@contextmanager
+def holding(lock_path: Path) -> Iterator[None]:
+    """Hold a lock and delete its file while it is held. Raises `UsageError` when another process holds it."""
+    from filelock import FileLock, Timeout
+
+    check_locks(lock_path.parent)
+    try:
+        with FileLock(lock_path, timeout=0, mode=0o600):
+            yield
+            lock_path.unlink(missing_ok=True)
+    except Timeout:
+        raise UsageError(f"{lock_path} is held by another process.", "Wait until it is done.") from None
+    except OSError as error:
+        raise storage_error(error, lock_path) from error

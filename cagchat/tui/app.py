@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from cagchat.conversation import AskOptions
 from cagchat.documents.source import Source
 from cagchat.errors import CagchatError
 from cagchat.library import Options
+from cagchat.recorded import Recorded
 from cagchat.remembered import Remembered
 from cagchat.tui.book_table import Filter
 from cagchat.tui.book_text import BookText
@@ -26,6 +28,7 @@ from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Look, look_around
 from cagchat.tui.gauge import Gauge, Measured, OpenMeter
+from cagchat.tui.help_screen import HelpScreen, help_for
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
 from cagchat.tui.limit_dialogs import AskLimit, GoOn
@@ -63,6 +66,7 @@ WITH_KEYS = (
     Confirm,
     AskLimit,
     GoOn,
+    HelpScreen,
 )
 
 ChooseSession = Callable[["OpenBook"], "Session | None"]
@@ -95,7 +99,7 @@ class CagchatApp(App[None]):
     def __init__(
         self,
         app: Parts,
-        book: Path | Source | None,
+        book: Path | Source | Recorded | None,
         *,
         options: Options | None = None,
         answering: AskOptions,
@@ -162,7 +166,7 @@ class CagchatApp(App[None]):
 
     # -- screens ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, book: Path | Source) -> None:
+    def prepare(self, book: Path | Source | Recorded) -> None:
         """Open a book in place of the one that is open."""
         self._desk.stop()
         self.book = book
@@ -172,13 +176,13 @@ class CagchatApp(App[None]):
         """Open the book that was chosen in the library, with a new chat."""
         message.stop()
         self._choose = new_chat
-        self.prepare(message.path)
+        self.prepare(message.book)
 
     def on_reading_wanted(self, message: ReadingWanted) -> None:
         """Read a book: opening one that is not ready does."""
         message.stop()
         self._choose = new_chat
-        self.prepare(message.path)
+        self.prepare(message.book)
 
     async def on_preparing_screen_book_ready(self, message: PreparingScreen.BookReady) -> None:
         """Chat about a book that is open now, unless another was chosen meanwhile; what lies over it stays there."""
@@ -270,8 +274,9 @@ class CagchatApp(App[None]):
             return ""
         session = self._desk.session
         chat = f" --session {session.id}" if session is not None else ""
-        again = f'"{self.book}"'
-        if isinstance(self.book, Source):
+        if isinstance(self.book, Path):
+            again = shlex.quote(str(self.book))
+        else:
             again = self.book.again(session.book_title if session is not None else self.book.label)
         return f"Go on with: cagchat open {again}{chat}"
 
@@ -288,10 +293,15 @@ class CagchatApp(App[None]):
 
     def action_help(self) -> None:
         """Show or hide the help for what has the focus."""
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        screen = self.screen
+        if isinstance(screen, HelpScreen):
+            screen.dismiss()
+            return
+        keys = [
+            (self.get_key_display(offer.binding), offer.binding.tooltip or offer.binding.description)
+            for offer in offers(screen, self._keymap)
+        ]
+        self.push_screen(HelpScreen(help_for(screen.focused or screen), keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action that the screen has now, with its key, and what Textual offers."""

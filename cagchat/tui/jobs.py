@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cagchat.documents import Source
     from cagchat.library import Options
     from cagchat.limits.limit import Limit
+    from cagchat.recorded import Recorded
     from cagchat.sessions.session import Session
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Prepare:
     """Open a book in place of the one that is open."""
 
-    book: Path | Source
+    book: Path | Source | Recorded
     options: Options
 
 

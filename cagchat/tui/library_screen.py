@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,15 +16,13 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Button, DataTable, Input, Static
 
-from cagchat.errors import CagchatError, StateError
-from cagchat.files import storage_error
-from cagchat.forgetting import aside_of, digest_of, forget_titles, is_left
+from cagchat.forgetting import aside_of
 from cagchat.locations import Locations
+from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.settings import Settings
 from cagchat.states.store import StateFolder, States
-from cagchat.states.upkeep import reader_of, verify
-from cagchat.tui.background import in_background
+from cagchat.states.verifying import verify
 from cagchat.tui.book_table import BookTable, Filter
 from cagchat.tui.dialogs import Confirm
 from cagchat.tui.found import Fact, Look, look_around
@@ -33,6 +30,7 @@ from cagchat.tui.key_line import KeyLine
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.shelf import Entry, LastChats, Shelf, read_shelf
 from cagchat.tui.shelf_columns import cell, details, fitting, matching, size_text, status_text
+from cagchat.tui.shelf_work import ShelfWork
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.welcome import WELCOME, Welcome
 from cagchat.units import size
@@ -43,17 +41,17 @@ WITH_BOOKS = ("filter", "read", "verify", "delete")
 class BookChosen(Message):
     """A book is to be opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, book: Path | Recorded) -> None:
         super().__init__()
-        self.path = path
+        self.book = book
 
 
 class ReadingWanted(Message):
     """A book is to be read now, on from where its reading stopped or again, because its state is not ready."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, book: Path | Recorded) -> None:
         super().__init__()
-        self.path = path
+        self.book = book
 
 
 class LibraryScreen(Screen[None]):
@@ -102,20 +100,6 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
             super().__init__()
             self.facts = facts
 
-    class Reported(Message):
-        """Something that took long is done; `changed` says that the library is another now.
-
-        `gone` is the digest of a book of which nothing is left.
-        """
-
-        def __init__(self, title: str, text: str, *, bad: bool = False, changed: bool = False, gone: str = "") -> None:
-            super().__init__()
-            self.title = title
-            self.text = text
-            self.bad = bad
-            self.changed = changed
-            self.gone = gone
-
     def __init__(
         self,
         locations: Locations,
@@ -140,14 +124,13 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         self._story = story
         self._chats = chats
         self._look = look
-        self._check = check
-        self._delete = delete
-        self._forget = forget
         self._folder = folder
         self._shelf: Shelf | None = None
         self._shown: list[Entry] = []
         self._asked = 0
-        self._busy = ""
+        self._work = ShelfWork(
+            self, locations, chats=chats, check=check, delete=delete, forget=forget, ended=self._work_ended
+        )
 
     def compose(self) -> ComposeResult:
         """Lay out the books, or the welcome in their stead."""
@@ -182,7 +165,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         self._asked += 1
         number, locations, settings, chats = self._asked, self._locations, self._settings, self._chats
 
-        self._beside(lambda: self.post_message(self.Listed(number, read_shelf(locations, settings, chats))))
+        self._work.beside(lambda: self.post_message(self.Listed(number, read_shelf(locations, settings, chats))))
 
     def on_library_screen_listed(self, event: Listed) -> None:
         """Show what was found, unless it was looked for again since."""
@@ -202,7 +185,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         self._fill()
         if empty:
             self.query_one("#story").focus()
-            self._beside(lambda: self.post_message(self.Found(self._look(self._locations, self._settings))))
+            self._work.beside(lambda: self.post_message(self.Found(self._look(self._locations, self._settings))))
         elif first or not self.query_one(Filter).has_focus:
             self.query_one(BookTable).focus()
 
@@ -243,7 +226,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
 
     def _describe(self) -> None:
         entry = self._under_bar()
-        text = self._busy or (details(entry) if entry else "No book is called that: Esc shows all.")
+        text = self._work.busy or (details(entry) if entry else "No book is called that: Esc shows all.")
         self.query_one("#library-details", Static).update(text)
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
@@ -255,14 +238,14 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         """Open the book."""
         event.stop()
         entry = self._under_bar()
-        if entry and (path := self._path_of(entry)):
-            self.post_message(BookChosen(path))
+        if entry and (book := self._recorded(entry)):
+            self.post_message(BookChosen(book))
 
-    def _path_of(self, entry: Entry) -> Path | None:
-        if entry.path is None:
+    def _recorded(self, entry: Entry) -> Recorded | None:
+        if entry.recorded is None:
             text = "Its state does not tell which file it was made from. Press o and choose the file again."
             self.notify(text, title=entry.title, severity="warning", markup=False)
-        return entry.path
+        return entry.recorded
 
     # -- filter ------------------------------------------------------------------------------------------------------
 
@@ -324,29 +307,17 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
             case "reading":
                 self._refuse(entry)
             case "partial" | "outdated":
-                if path := self._path_of(entry):
-                    self.post_message(ReadingWanted(path))
+                if book := self._recorded(entry):
+                    self.post_message(ReadingWanted(book))
 
     # -- verifying and deleting --------------------------------------------------------------------------------------
 
     def action_verify(self) -> None:
         """Check every byte of the state under the bar, beside the screen."""
         entry = self._free()
-        if entry is None:
-            return
-        title, folder, check = entry.title, entry.standing.folder, self._check
-
-        def work() -> None:
-            if reader_of(folder) is not None:
-                raise StateError(f"{folder.name} is being read by another process.", "Verify it when that is done.")
-            problems = check(folder)
-            if problems:
-                text = "\n".join((*problems, "Open the book: the state is set aside and the book is read again."))
-                self.post_message(self.Reported(f"{title} is damaged", text, bad=True))
-            else:
-                self.post_message(self.Reported(title, "Every byte of its state is as it was written."))
-
-        self._begin(f"Checking every byte of {title} …", work)
+        if entry is not None:
+            self._work.verify(entry.title, entry.standing.folder)
+            self._describe()
 
     def action_delete(self) -> None:
         """Ask, then delete the state under the bar."""
@@ -362,30 +333,16 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self._delete_now(entry.title, [*aside, folder])
+                self._work.delete(entry.title, [*aside, folder])
+                self._describe()
 
         self.app.push_screen(Confirm(text, "Delete"), answered)
-
-    def _delete_now(self, title: str, folders: Sequence[StateFolder]) -> None:
-        states, delete = States(self._locations.states), self._delete
-        locations, chats, digest = self._locations, self._chats, digest_of(folders[-1])
-
-        def work() -> None:
-            forget_titles(locations, folders)
-            freed = sum(delete(states, folder) for folder in folders)
-            left = True
-            with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
-                left = is_left(digest, states, chats())
-            text = f"Its state is deleted: {size(freed)} freed."
-            self.post_message(self.Reported(title, text, changed=True, gone="" if left else digest))
-
-        self._begin(f"Deleting {title} …", work)
 
     def _free(self) -> Entry | None:
         """Return the book under the bar if something can be done with it now."""
         entry = self._under_bar()
-        if self._busy:
-            self.notify(self._busy, title="One thing at a time", severity="warning", markup=False)
+        if self._work.busy:
+            self.notify(self._work.busy, title="One thing at a time", severity="warning", markup=False)
             return None
         if entry is not None and entry.standing.status == "reading":
             self._refuse(entry)
@@ -396,37 +353,8 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         text = f"It is {status_text(entry)}. Stop that one first, or wait until it is done."
         self.notify(text, title=entry.title, severity="warning", markup=False)
 
-    def _begin(self, saying: str, work: Callable[[], None]) -> None:
-        self._busy = saying
+    def _work_ended(self, changed: bool) -> None:
+        """Go on with what there is after something was checked or deleted."""
         self._describe()
-        self._beside(work)
-
-    def _beside(self, work: Callable[[], object]) -> None:
-        """Run something that may take long; an error is reported."""
-
-        def run() -> None:
-            try:
-                work()
-            except CagchatError as error:
-                self.post_message(self.Reported("That failed", said(error), bad=True))
-            except OSError as error:
-                refused = storage_error(error, Path(error.filename or self._locations.data))
-                self.post_message(self.Reported("That failed", said(refused), bad=True))
-
-        in_background(run)
-
-    def on_library_screen_reported(self, event: Reported) -> None:
-        """Say how it went."""
-        event.stop()
-        self._busy = ""
-        self._describe()
-        self.notify(event.text, title=event.title, severity="error" if event.bad else "information", markup=False)
-        if event.gone:
-            self._forget(event.gone)
-        if event.changed:
+        if changed:
             self.action_look_again()
-
-
-def said(error: CagchatError) -> str:
-    """Return an error's sentence and what to do."""
-    return f"{error.message}\n{error.hint}".rstrip()

@@ -34,6 +34,7 @@ from cagchat.events import (
 )
 from cagchat.library import Options
 from cagchat.opened import OpenBook
+from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText
@@ -76,14 +77,17 @@ The model reads the whole book **once**. **Esc** stops it and keeps what was rea
     def __init__(
         self,
         desk: Desk,
-        book: Path | Source,
+        book: Path | Source | Recorded,
         options: Options,
         name_terminal: Callable[[str], None] = lambda title: None,
     ) -> None:
-        """Prepare a book, a path or what was gathered; `name_terminal` shows the percentage outside of the screen."""
+        """Prepare a book: a path, what was gathered, or what a state records.
+
+        `name_terminal` shows the percentage outside of the screen.
+        """
         super().__init__()
         self.book = book
-        self.label = one_line(book.label if isinstance(book, Source) else book.name)
+        self.label = one_line(book.name if isinstance(book, Path) else book.label)
         self._name_terminal = name_terminal
         self._desk = desk
         self._options = options

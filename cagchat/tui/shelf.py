@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cagchat.locations import Locations
+from cagchat.recorded import Recorded
 from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
 from cagchat.settings import Settings
+from cagchat.states.pruning import aside
+from cagchat.states.standing import Remembered, Standing, standing
 from cagchat.states.store import States
-from cagchat.states.upkeep import Remembered, Standing, aside, standing
 from cagchat.units import size
 
 MODELS_FILE = "models.json"  # what the backend remembers of model files
@@ -31,6 +33,12 @@ class Entry:
         """The book's title; of a state that tells none, its folder's name."""
         manifest = self.standing.manifest
         return one_line(manifest.book.title if manifest else "") or self.standing.folder.name
+
+    @property
+    def recorded(self) -> Recorded | None:
+        """The book to open, None when the state does not tell."""
+        manifest = self.standing.manifest
+        return Recorded(self.standing.folder, manifest) if manifest else None
 
     @property
     def path(self) -> Path | None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from cagchat.documents.cleaning import clean
 
 
-@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\f", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n", "\v", "\f", "\x85", "\u2028", "\u2029"])
 def test_every_line_end_becomes_a_newline(end: str) -> None:
-    """Windows, Mac, form feed and Unicode line ends are one newline."""
+    """Windows, Mac, vertical tab, form feed and Unicode line ends are one newline."""
     assert clean(f"one{end}two") == "one\ntwo\n"
 
 

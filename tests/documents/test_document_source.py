@@ -148,40 +148,45 @@ def test_an_endless_stdin_is_refused() -> None:
 
 def test_a_renamed_copy_has_the_same_fingerprint() -> None:
     """A single file is known by its bytes."""
-    first, second = (Source(name, (File(name, b"text"),)) for name in ("/a/one.txt", "/b/two.TXT"))
+    first, second = (Source((name,), (File(name, b"text"),)) for name in ("/a/one.txt", "/b/two.TXT"))
     assert first.fingerprint() == second.fingerprint()
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Source("x", (File("a.txt", b"text!"), File("b.txt", b"more")), "Title"),
-        Source("x", (File("a.md", b"text"), File("b.txt", b"more")), "Title"),
-        Source("x", (File("c.txt", b"text"), File("b.txt", b"more")), "Title"),
-        Source("x", (File("b.txt", b"more"), File("a.txt", b"text")), "Title"),
-        Source("x", (File("a.txt", b"textmore"), File("b.txt", b"")), "Title"),
-        Source("x", (File("a.txt", b"text"), File("b.txt", b"more")), "Another"),
-        Source("x", (File("a.txt", b"text"),)),
-        Source("x", (File("a.md", b"text"),)),
+        Source(("x",), (File("a.txt", b"text!"), File("b.txt", b"more")), "Title"),
+        Source(("x",), (File("a.md", b"text"), File("b.txt", b"more")), "Title"),
+        Source(("x",), (File("c.txt", b"text"), File("b.txt", b"more")), "Title"),
+        Source(("x",), (File("b.txt", b"more"), File("a.txt", b"text")), "Title"),
+        Source(("x",), (File("a.txt", b"textmore"), File("b.txt", b"")), "Title"),
+        Source(("x",), (File("a.txt", b"text"), File("b.txt", b"more")), "Another"),
+        Source(("x",), (File("a.txt", b"text"),)),
+        Source(("x",), (File("a.md", b"text"),)),
     ],
 )
 def test_what_parsing_depends_on_changes_the_fingerprint(other: Source) -> None:
     """Bytes, names, order and title of several files each make another book."""
-    book = Source("x", (File("a.txt", b"text"), File("b.txt", b"more")), "Title")
+    book = Source(("x",), (File("a.txt", b"text"), File("b.txt", b"more")), "Title")
     assert other.fingerprint() != book.fingerprint()
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("/a/tower.txt", "/a/tower.txt"), ("/a/b c.txt:/a/d.txt", "'/a/b c.txt' /a/d.txt"), ("-", "'The Tower'")],
+    ("places", "words"),
+    [
+        (("/a/tower.txt",), "/a/tower.txt"),
+        (("/a/b c.txt", "/a/d.txt"), "'/a/b c.txt' /a/d.txt"),
+        (("/a/Dune: Messiah.txt",), "'/a/Dune: Messiah.txt'"),
+        (("-",), "'The Tower'"),
+    ],
 )
-def test_a_book_says_how_to_name_it_again(name: str, words: str) -> None:
-    """A command line gets the paths, or the title of what came through stdin."""
-    assert Source(name, (File("x", b"x"),)).again("The Tower") == words
+def test_a_book_says_how_to_name_it_again(places: tuple[str, ...], words: str) -> None:
+    """A command line gets the paths, whatever is in them, or the title of what came through stdin."""
+    assert Source(places, (File("x", b"x"),)).again("The Tower") == words
 
 
 def test_a_book_has_a_label_before_it_is_parsed() -> None:
     """Several files have their title, one file its name."""
     files = (File("/a/tower.txt", b"x"),)
-    assert (Source("x", files).label, Source("x", files * 2, "Towers").label) == ("tower.txt", "Towers")
-    assert Source("x", (File("/a/t\x1b[1mower\n.txt", b"x"),)).label == "t [1mower .txt"
+    assert (Source(("x",), files).label, Source(("x",), files * 2, "Towers").label) == ("tower.txt", "Towers")
+    assert Source(("x",), (File("/a/t\x1b[1mower\n.txt", b"x"),)).label == "t [1mower .txt"

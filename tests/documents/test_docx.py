@@ -128,6 +128,39 @@ def test_pictures_and_formulas_are_read() -> None:
     assert load(f"<w:p>{picture}{run(' x')}{raised}{run(' ')}{formula}</w:p>").text == "[A ship] x² a+b\n"
 
 
+def math(*pieces: str) -> str:
+    """Return runs of a formula."""
+    return "".join(f"<m:r><m:t>{piece}</m:t></m:r>" for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (f"<m:f><m:num>{math('1')}</m:num><m:den>{math('n', '+1')}</m:den></m:f>", "1/(n+1)"),
+        (f"<m:sSup><m:e>{math('x')}</m:e><m:sup>{math('12')}</m:sup></m:sSup>", "x^12"),
+        (f"<m:sSubSup><m:e>{math('x')}</m:e><m:sub>{math('i')}</m:sub><m:sup>{math('2')}</m:sup></m:sSubSup>", "x_i^2"),
+        (f"<m:rad><m:deg/><m:e>{math('a+b')}</m:e></m:rad>", "√(a+b)"),
+        (f"{math('f')}<m:d><m:e>{math('x')}</m:e></m:d>", "f(x)"),
+        (f"<m:d><m:dPr><m:begChr m:val='|'/><m:endChr m:val='|'/></m:dPr><m:e>{math('x')}</m:e></m:d>", "|x|"),
+        (
+            f"<m:nary><m:naryPr><m:chr m:val='∑'/></m:naryPr><m:sub>{math('i=1')}</m:sub><m:sup>{math('n')}</m:sup>"
+            f"<m:e>{math('i')}</m:e></m:nary>",
+            "∑_(i=1)^n i",
+        ),
+        (f"<m:func><m:fName>{math('sin')}</m:fName><m:e>{math('x')}</m:e></m:func>", "sin x"),
+    ],
+)
+def test_formulas_are_written_on_a_line(formula: str, text: str) -> None:
+    """Fractions, powers, roots and brackets keep their meaning: a half is not twelve."""
+    assert load(f"<w:p><m:oMath>{formula}</m:oMath></w:p>").text == f"{text}\n"
+
+
+def test_drawn_words_are_read() -> None:
+    """Letters along a line are words of the text, not the description of a picture."""
+    drawn = '<v:shape xmlns:v="urn:schemas-microsoft-com:vml" alt="art"><v:textpath string="THE KEEPER"/></v:shape>'
+    assert load(f"<w:p><w:r><w:pict>{drawn}</w:pict></w:r></w:p>").text == "THE KEEPER\n"
+
+
 MC = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
 WPS = 'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"'
 VML = 'xmlns:v="urn:schemas-microsoft-com:vml"'

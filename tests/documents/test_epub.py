@@ -107,9 +107,26 @@ def test_a_page_of_links_to_itself_is_no_list() -> None:
     document = load(Epub({"index.xhtml": page(f"<h1>One</h1><p>{inner}</p>"), "two.xhtml": chapter("Two")}))
     assert [section.title for section in document.sections] == ["One", "Two"]
     assert "word 39" in document.text
-    outer = "".join(f'<a href="two.xhtml#n{number}">word {number}</a> ' for number in range(40))
+    outer = "".join(f'<a href="two.xhtml#n{number}">word {number}</a> ' for number in range(60))
     document = load(Epub({"index.xhtml": page(f"<h1>One</h1><p>{outer}</p>"), "two.xhtml": chapter("Two")}))
     assert order(document) == ["Two"]
+    assert "% was left out" in document.notes[0]
+
+
+def test_text_beside_the_table_of_contents_is_read() -> None:
+    """A navigation document that is read may hold a preface; its tables are no text."""
+    preface = f"<h1>Preface</h1><p>{SENTENCE * 10}</p>"
+    contents = nav('<li><a href="one.xhtml">One, of which much is said here</a></li>' * 40, preface)
+    document = load(Epub({"one.xhtml": chapter("One")}, nav=contents, references='<itemref idref="nav"/>'))
+    assert "Preface" in document.text
+    assert "Contents" not in document.text
+
+
+def test_a_chapter_that_is_hidden_is_said() -> None:
+    """What no reader shows is not read, but its share is told."""
+    hidden = page(f'<section hidden=""><h1>Two</h1><p>{SENTENCE * 10}</p></section>')
+    document = load(Epub({"one.xhtml": chapter("One"), "two.xhtml": hidden}))
+    assert order(document) == ["One"]
     assert "% was left out" in document.notes[0]
 
 

@@ -68,6 +68,14 @@ def test_credits_go_and_the_older_closing_line_too() -> None:
     assert framed(body=body).text == BODY.strip("\n") + "\n"
 
 
+def test_a_closing_line_far_from_the_end_cuts_nothing() -> None:
+    """Of two books in one file both are read; a sentence about the end of Project Gutenberg is a sentence."""
+    two = f"{BODY}\n{END}\n\nThe licence.\n\n{START}\n\nCHAPTER I\n\n{prose()}"
+    assert framed(body=two).text == two.strip("\n") + "\n"
+    told = f"{BODY}\n\nThe End of Project Gutenberg's long day had come.\n\n{prose()}"
+    assert framed(body=told).text == told.strip("\n") + "\n"
+
+
 def test_a_missing_end_is_said() -> None:
     """A start marker alone is enough, and the note says what was not found."""
     result = framed(end="")

@@ -97,12 +97,34 @@ def test_notes_at_the_foot_of_a_page_are_read(notes: str) -> None:
     assert "advert" not in document.text
 
 
+@pytest.mark.parametrize("tag", ["nav", "aside", "label", "header", "menu"])
+def test_a_menu_that_was_never_closed_does_not_take_the_text(tag: str) -> None:
+    """What holds more than half of a page's words, and not as links, is no menu."""
+    story = "<p>It was a long night at sea.</p>" * 5
+    assert "long night" in load(f"<p>The Tower</p><{tag}>Menu{story}").text
+    links = "<a href=x>It was a long night at sea.</a>" * 5
+    assert "long night" not in load(f"<p>The Tower</p><{tag}>{links}</{tag}>").text
+
+
+def test_a_sidebar_inside_a_text_is_read() -> None:
+    """An aside of words stands in an article for its reader, one of links leads away."""
+    story = "<p>It was a long night at sea.</p>" * 5
+    aside = f"<aside><p>{'Of lamps and wicks. ' * 10}</p></aside>"
+    links = f"<aside>{'<a href=x>Of other lamps. </a>' * 10}</aside>"
+    document = load(f"<article><h1>T</h1>{story}{aside}{links}</article>{aside.replace('lamps', 'adverts')}")
+    assert "wicks" in document.text
+    assert "other lamps" not in document.text
+    assert "adverts" not in document.text
+
+
 def test_how_much_was_left_out_is_said() -> None:
     """A note has the share of text that went, where that is more than a little."""
     story = f"<main><p>{'It was a long night. ' * 50}</p></main>"
     (note,) = load(f"{story}<div>{'advert ' * 60}</div>").notes
     assert note.startswith("Of the file's text 29 % was left out")
     assert load(f"{story}<div>advert</div>").notes == ()
+    hidden = f"<div hidden><h2>Two</h2><p>{'It was a long day. ' * 50}</p></div>"
+    assert "% was left out" in load(f"<div><h2>One</h2><p>{'It was a long night. ' * 50}</p></div>{hidden}").notes[0]
 
 
 def test_a_title_block_is_no_site_header() -> None:

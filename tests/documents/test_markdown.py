@@ -140,6 +140,7 @@ def test_a_rule_at_the_top_is_no_front_matter(text: str) -> None:
 
 def test_a_title_over_several_lines_is_joined() -> None:
     """YAML folds what stands below `>`; the mark is no title."""
+    assert load("---\ntitle: 'The Keeper''s Tower'\n---\ntext\n").title == "The Keeper's Tower"
     document = load("---\ntitle: >-\n  The Tower:\n  a tale\nauthor:\n  name: Ada Example\n---\ntext\n")
     assert (document.title, document.author) == ("The Tower: a tale", "Ada Example")
 

@@ -36,7 +36,8 @@ def story(pages: int) -> list[Sheet]:
 
 def numerals(count: int) -> list[str]:
     """Return different words."""
-    return [f"{first}{second}" for first in "BDFGKLMNPR" for second in ("ale", "oar", "ink", "ebb", "urn")][:count]
+    ends = ("ale", "oar", "ink", "ebb", "urn", "ash", "oil", "elm", "arm", "ice", "ore", "eel", "inn", "ant")
+    return [f"{first}{second}" for second in ends for first in "BDFGKLMNPR"][:count]
 
 
 def test_lines_of_a_paragraph_are_joined() -> None:
@@ -158,6 +159,51 @@ def test_page_numbers_at_the_foot_are_dropped(form: str) -> None:
     plain = story(6)
     printed = [Sheet((*each.inks, Ink(300, 760, form.format(n)))) for n, each in enumerate(plain, 1)]
     assert load(*printed).text == load(*plain).text
+
+
+@pytest.mark.parametrize("size", [10.0, 18.0])
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("form", ["Chapter {}", "Hoofdstuk {}", "Exercises"])
+def test_headings_at_the_top_of_pages_stay(form: str, pages: int, size: float) -> None:
+    """What begins chapters stands at the same place of several pages too, but not of neighbours."""
+    if form != "Chapter {}" and pages == 1:
+        pages = 4  # on each page, what is not known as a heading's word cannot be told from a running head
+    plain = story(5 * pages)
+    printed = [
+        Sheet((*([Ink(72, 70, form.format(1 + n // pages), size)] if n % pages == 0 else []), *each.inks))
+        for n, each in enumerate(plain)
+    ]
+    text = load(*printed).text
+    assert all(f"{form.format(number)}\n" in text for number in range(1, 6))
+    assert text.count(form.format(1)) == (5 if form == "Exercises" else 1)
+
+
+def test_a_chapters_number_on_every_page_is_a_running_head() -> None:
+    """On facing pages it stands on every second one; beside the number of the page it is never a heading."""
+    plain = story(18)
+    heads = [f"Chapter {1 + n // 6}" if n % 2 else f"{n + 1}   The Lamp" for n in range(18)]
+    printed = [Sheet((Ink(72, 50, head), *each.inks)) for head, each in zip(heads, plain, strict=True)]
+    assert load(*printed).text == load(*plain).text
+
+
+def test_numbers_that_agree_by_chance_count_no_pages() -> None:
+    """Definitions far apart whose numbers happen to be those of their pages are text."""
+    plain = story(40)
+    printed = [
+        Sheet((Ink(72, 50, f"{n + 3}   The Lamp"), *([Ink(72, 70, f"Lemma {n}")] if n % 13 == 5 else []), *each.inks))
+        for n, each in enumerate(plain)
+    ]
+    text = load(*printed).text
+    assert [f"Lemma {n}\n" in text for n in (5, 18, 31)] == [True] * 3
+    assert "The Lamp" not in text
+
+
+def test_a_heading_left_of_its_text_does_not_part_its_lines() -> None:
+    """The margin is that of the text, not that of the large letters above it."""
+    heads = (Ink(72, 60, "Exercises", 16), Ink(72, 80, "First task"))
+    lines = wrapped(SENTENCE, 65) * 4
+    document = load(Sheet((*heads, *column(lines, x=100, y=110))), *story(3))
+    assert document.text.count(SENTENCE) == 4
 
 
 def test_numbers_in_the_text_stay() -> None:

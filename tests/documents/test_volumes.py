@@ -93,7 +93,7 @@ def test_sections_tile_the_joined_text(parts: list[tuple[str, int, str]]) -> Non
 
 def test_one_file_stays_as_it_is() -> None:
     """A book of one file is that file's document, with what was left out before its own notes."""
-    document = compose(Source("x", (File("book.pdf", prose().encode()),), notes=("1 file was left out.",)))
+    document = compose(Source(("x",), (File("book.pdf", prose().encode()),), notes=("1 file was left out.",)))
     assert document.text == prose().strip("\n") + "\n"
     assert document.notes == ("1 file was left out.", "The file is called .pdf, but it is plain text.")
 
@@ -101,7 +101,7 @@ def test_one_file_stays_as_it_is() -> None:
 def test_notes_say_which_file_they_are_about() -> None:
     """In a book of several files a note begins with the file's name."""
     files = (File("a/one.pdf", prose().encode()), File("a/two.txt", chapters("CHAPTER 1", "CHAPTER 2").encode()))
-    document = compose(Source("x", files, "Both"))
+    document = compose(Source(("x",), files, "Both"))
     assert document.notes == ("one.pdf: The file is called .pdf, but it is plain text.",)
     assert document.title == "Both"
 
@@ -109,4 +109,4 @@ def test_notes_say_which_file_they_are_about() -> None:
 def test_the_same_files_give_the_same_digest() -> None:
     """Composing depends on nothing but the source."""
     files = tuple(File(f"{number}.txt", chapters(f"CHAPTER {number}").encode()) for number in range(1, 4))
-    assert compose(Source("x", files, "T")) == compose(Source("y", files, "T"))
+    assert compose(Source(("x",), files, "T")) == compose(Source(("y",), files, "T"))

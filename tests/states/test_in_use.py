@@ -15,7 +15,7 @@ from cagchat.cli.main import main
 from cagchat.errors import UsageError
 from cagchat.library import Library
 from cagchat.states.in_use import Hold, alone, is_open
-from cagchat.states.upkeep import removable, remove
+from cagchat.states.pruning import removable, remove
 from tests.reading_cases import (
     Program,
     book_tokens_evaluated,

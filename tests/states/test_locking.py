@@ -13,10 +13,9 @@ import pytest
 from filelock import FileLock
 
 from cagchat.errors import StorageError
-from cagchat.states.lock import acquire
+from cagchat.states.lock import acquire, held, holding
 from cagchat.states.locking import check_locks
 from cagchat.states.store import StateFolder, States
-from cagchat.states.upkeep import held, holding
 
 
 def refusing(number: int) -> Callable[[int, int], None]:

@@ -17,8 +17,10 @@ from cagchat.library import Library
 from cagchat.opened import OpenBook
 from cagchat.sessions.store import Sessions, storable
 from cagchat.states.manifest import Manifest
+from cagchat.states.pruning import reason
+from cagchat.states.standing import Remembered, standing
 from cagchat.states.store import DELETING, StateFolder
-from cagchat.states.upkeep import Remembered, reason, standing, verify
+from cagchat.states.verifying import verify
 from tests.reading_cases import book_tokens_evaluated, locations, of_type
 from tests.torture.hunt import PATIENCE_S, Heard
 from tests.torture.victim import Job, answering, script, settings_for

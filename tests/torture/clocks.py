@@ -19,7 +19,7 @@ from cagchat.library import Library
 from cagchat.sessions.session import Session
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings
-from cagchat.states.upkeep import removable
+from cagchat.states.pruning import removable
 from tests.reading_cases import chapters, locations
 from tests.torture.lent import watched
 from tests.torture.trial import Report

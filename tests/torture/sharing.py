@@ -35,8 +35,10 @@ from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import BOOK, Engine, EngineSettings, Progress, Tokens
 from cagchat.locations import Locations, locate
 from cagchat.sessions.store import Sessions
+from cagchat.states.lock import held
+from cagchat.states.pruning import reason
 from cagchat.states.store import States
-from cagchat.states.upkeep import held, reason, verify
+from cagchat.states.verifying import verify
 from tests.reading_cases import chapters
 from tests.torture.trial import Part, Report, Terms
 
@@ -46,9 +48,10 @@ BATCH_S, TOKEN_S = 0.004, 0.0005
 QUESTIONS = ("Who was not on the ferry?", "How many lanterns along the quay?", "What did the baker not know?")
 READING = ("--chat-tokens", "2048")
 ANSWERING = ("--temperature", "0", "--seed", "7", "--evidence", "off")
-# What one process may be told because another was there: the state it names has just gone, or is being read.
+# What one process may be told because another was there: the state it names has just gone, is being read, or is open.
 EXPECTED = re.compile(
     r"No saved book is called|There are no saved|is being read by another process|There is no chat about"
+    r"|is open in a chat"
     r"|was deleted by another process|cannot be (read|opened): No such file|book\.txt cannot be read"
     r"|tokens\.bin cannot be read|has no saved state"
 )

@@ -24,8 +24,8 @@ from cagchat.remembered import Remembered
 from cagchat.sessions.session import Turn
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings, write_value
+from cagchat.states.pruning import removable, remove
 from cagchat.states.store import States
-from cagchat.states.upkeep import removable, remove
 from cagchat.wording import Extras
 from tests.reading_cases import chapters, locations
 from tests.torture.faults import NOBODY

@@ -24,6 +24,7 @@ from cagchat.hardware.detect import Hardware
 from cagchat.hardware.gpu import Gpu, NoGpu
 from cagchat.hardware.memory import Ram
 from cagchat.plan.planner import Planner
+from cagchat.recorded import Recorded
 from cagchat.sessions.session import Session
 from cagchat.states.manifest import StateFile
 from cagchat.states.store import StateFolder, States
@@ -46,6 +47,11 @@ BARE = Hardware((), NoGpu("The card has no driver.", "Install it."), Ram(64 << 3
 Drive = Callable[[Pilot[None], "Host"], Coroutine[Any, Any, None]]
 
 
+def file_of(book: Path | Recorded) -> Path:
+    """Return the file of a book that was chosen."""
+    return book if isinstance(book, Path) else Path(book.manifest.book.path)
+
+
 class Host(App[None]):
     """Shows a library and notes what it posts."""
 
@@ -59,10 +65,10 @@ class Host(App[None]):
         self.push_screen(self.library)
 
     def on_book_chosen(self, message: BookChosen) -> None:
-        self.chosen.append(message.path)
+        self.chosen.append(file_of(message.book))
 
     def on_reading_wanted(self, message: ReadingWanted) -> None:
-        self.to_read.append(message.path)
+        self.to_read.append(file_of(message.book))
 
     @property
     def said(self) -> list[str]:
@@ -326,6 +332,68 @@ def test_only_one_thing_is_done_at_a_time(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: "as it was written" in "".join(host.said))
 
     drive(screen(tmp_path, check=check), steps)
+
+
+def test_an_error_beside_it_does_not_end_what_is_done(tmp_path: Path) -> None:
+    """While a state is verified a library that cannot be looked through is told, and no second verification begins."""
+    read_book(tmp_path, "Aldermouth")
+    gate, broken, checked = threading.Event(), False, list[str]()
+
+    def check(folder: StateFolder) -> tuple[str, ...]:
+        checked.append(folder.name)
+        gate.wait(20)
+        return ()
+
+    def chats() -> list[Session]:
+        if broken:
+            raise StorageError("The chats cannot be read.", "Look at the disk.")
+        return []
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        nonlocal broken
+        await listed(pilot, "Aldermouth")
+        await pilot.press("v")
+        await wait_until(pilot, lambda: len(checked) == 1)
+        broken = True
+        await pilot.press("f5")
+        await wait_until(pilot, lambda: "cannot be read" in "".join(host.said))
+        assert "Checking every byte of Aldermouth" in text_of(pilot)
+        await pilot.press("v")
+        await wait_until(pilot, lambda: "One thing at a time" in "".join(host.said))
+        gate.set()
+        await wait_until(pilot, lambda: "as it was written" in "".join(host.said))
+        assert len(checked) == 1
+
+    drive(screen(tmp_path, check=check, chats=chats), steps)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_deletion_ends_as_promised_after_the_library_was_left(tmp_path: Path, refused: bool) -> None:
+    """Who leaves the library during a deletion hears how it went, and the place in the book goes with it."""
+    folder, gone, gate = read_book(tmp_path, "Aldermouth"), list[str](), threading.Event()
+    digest = folder.manifest().book.digest
+
+    def delete(states: States, folder: StateFolder) -> int:
+        gate.wait(20)
+        if refused:
+            raise StorageError("The folder cannot be written.", "Make it writable.")
+        return states.delete(folder)
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await listed(pilot, "Aldermouth")
+        await pilot.press("d")
+        await wait_until(pilot, shows(pilot, "Delete the state"))
+        await pilot.press("y")
+        await wait_until(pilot, shows(pilot, "Deleting Aldermouth"))
+        host.pop_screen()
+        await wait_until(pilot, lambda: not host.library.is_attached)
+        gate.set()
+        text = "error: That failed: The folder" if refused else "Its state is deleted"
+        await wait_until(pilot, lambda: text in "".join(host.said))
+        await pilot.pause()
+
+    drive(screen(tmp_path, delete=delete, forget=gone.append), steps)
+    assert gone == ([] if refused else [digest])
 
 
 def test_delete_asks_first(tmp_path: Path) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from textual.binding import Binding
 from textual.pilot import Pilot
-from textual.widgets import HelpPanel
 
+from cagchat.documents import gather
 from cagchat.errors import ConfigError
 from cagchat.files import private_folder
 from cagchat.remembered import Remembered
+from cagchat.tui.app import CagchatApp
 from cagchat.tui.book_table import BookTable
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.keys import is_key
 from cagchat.tui.library_screen import BookChosen, LibraryScreen
 from cagchat.tui.palette import can
 from cagchat.tui.reader import ReaderPane
+from tests.reading_cases import chapters, write_book
 from tests.tui.pilot import NARROW, WIDE, Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
 
 LANTERNS = "How many lanterns were there?"
@@ -68,9 +71,24 @@ def test_f1_explains_what_has_the_focus(tmp_path: Path, size: tuple[int, int]) -
         await pilot.press("f1")
         await wait_until(pilot, shows(pilot, "The question"), "help")
         await pilot.press("f1")
-        await wait_until(pilot, lambda: not chat.query(HelpPanel), "no help")
+        await wait_until(pilot, lambda: pilot.app.screen is chat, "no help")
+        assert chat.focused is chat.prompt
 
     run(Desktop(tmp_path), drive, size=size)
+
+
+def test_the_help_is_read_to_its_end_by_keys(tmp_path: Path) -> None:
+    """On a small terminal the help is scrolled: the keys of the chat come first, those of the app are reached."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await pilot.press("f1")
+        await wait_until(pilot, shows(pilot, "The question"), "help")
+        assert "Quit" not in text_of(pilot)
+        await pilot.press("end")
+        await wait_until(pilot, shows(pilot, "^q"), "the last keys")
+
+    run(Desktop(tmp_path), drive, size=NARROW)
 
 
 def test_a_theme_is_remembered(tmp_path: Path) -> None:
@@ -248,6 +266,35 @@ def test_a_defect_is_kept_for_the_outer_border(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run(desktop, drive, running=app)
     assert isinstance(app.defect, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("book", ["several files", "stdin", "a file that has gone"])
+def test_the_library_opens_what_was_read(tmp_path: Path, book: str) -> None:
+    """A book of several files, of stdin, or of a file that has gone is opened again by Enter in the library."""
+    desktop = Desktop(tmp_path)
+    match book:
+        case "several files":
+            source = gather([desktop.book, write_book(tmp_path, chapters(2), "second.txt")])
+        case "stdin":
+            source = gather(["-"], stdin=io.BytesIO(chapters(2).encode()))
+        case _:
+            source = gather([desktop.book])
+    app = CagchatApp(desktop, source, answering=desktop.answering, story=desktop.book, folder=tmp_path)
+
+    async def read(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+
+    async def again(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, shows(pilot, "ready"), "the book")
+        await pilot.press("enter")
+        chat = await chat_of(pilot)
+        assert [chat.book.folder] == desktop.library.states.all()
+        assert not chat.book.just_read
+
+    run(desktop, read, running=app)
+    if book == "a file that has gone":
+        desktop.book.unlink()
+    run(desktop, again, library=True)
 
 
 def test_a_book_deleted_in_the_library_is_forgotten(tmp_path: Path) -> None:

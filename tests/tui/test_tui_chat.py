@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sqlite3
 import threading
@@ -261,7 +262,7 @@ def test_a_chat_is_continued_after_reopening(tmp_path: Path) -> None:
 
     app = run(first, one)
     (session,) = first.sessions.list()
-    assert app.farewell() == f'Go on with: cagchat open "{first.book}" --session {session.id}'
+    assert app.farewell() == f"Go on with: cagchat open {shlex.quote(str(first.book))} --session {session.id}"
     first.sessions.close()
     second = Desktop(tmp_path)
 

@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.pilot import Pilot
 from textual.widget import Widget
-from textual.widgets import Button, Footer, HelpPanel, Markdown
+from textual.widgets import Button, Footer
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
@@ -20,6 +20,7 @@ from cagchat.tui.book_table import BookTable
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Fact
+from cagchat.tui.help_screen import HelpScreen
 from cagchat.tui.library_screen import LibraryScreen
 from cagchat.tui.limit_dialogs import AskLimit, GoOn
 from cagchat.tui.open_file import OpenFile
@@ -274,15 +275,21 @@ def test_what_has_the_focus_is_explained(tmp_path: Path, scene: Scene) -> None:
 
     async def drive(pilot: Pilot[None]) -> None:
         await scene(pilot)
-        screen = pilot.app.screen
-        if not screen.query(HelpPanel):
+        if isinstance(pilot.app.screen, HelpScreen):
             await pilot.press("f1")
-            await wait_until(pilot, lambda: bool(screen.query(HelpPanel)), "help")
+            await wait_until(pilot, lambda: not isinstance(pilot.app.screen, HelpScreen), "no help")
+        screen = pilot.app.screen
         for widget in screen.focus_chain:
             screen.set_focus(widget)
-            await pilot.pause()
-            assert screen.query_one(HelpPanel).has_class("-show-help"), f"{widget} has no help"
-            assert screen.query_one("#widget-help", Markdown).source.startswith("## ")
+            await pilot.press("f1")
+            await wait_until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen), "help")
+            shown = pilot.app.screen
+            assert isinstance(shown, HelpScreen)
+            assert shown.text.startswith("## "), f"{widget} has no help"
+            assert shown.keys, f"{widget} has no keys"
+            await pilot.press("escape")
+            await wait_until(pilot, lambda: pilot.app.screen is screen, "no help")
+            assert screen.focused is widget
 
     run(Desktop(tmp_path), drive, size=(140, 40))
 

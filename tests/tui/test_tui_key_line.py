@@ -50,20 +50,3 @@ def test_a_wider_terminal_shows_more_keys(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: len(shown(pilot)) > before, "more keys")
 
     run(Desktop(tmp_path), drive, size=(50, 20))
-
-
-def test_keys_are_whole_beside_the_help(tmp_path: Path) -> None:
-    """The panel that F1 opens takes room from the line of keys, not a part of a key."""
-
-    async def drive(pilot: Pilot[None]) -> None:
-        await chat_of(pilot)
-        await pilot.press("f1")
-        await wait_until(pilot, lambda: bool(pilot.app.screen.query("HelpPanel")), "help")
-        line = pilot.app.screen.query_one(Footer)
-        await wait_until(pilot, lambda: 0 < line.region.width < 100, "a shorter line")
-        await wait_until(pilot, lambda: "f1" in [key.key for key in shown(pilot)], "keys")
-        await pilot.pause()
-        ends = sorted((key.region.x, key.region.right) for key in shown(pilot))
-        assert all(right <= x for (_, right), (x, _) in pairwise(ends))
-
-    run(Desktop(tmp_path), drive, size=(100, 30))

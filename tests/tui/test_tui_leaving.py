@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from cagchat.documents import gather
 from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import Blob, Engine, EngineSettings, Transfer
+from cagchat.tui.app import CagchatApp
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.preparing_screen import PreparingScreen
 from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, wait_until
@@ -86,8 +89,28 @@ def test_leaving_in_a_restore_does_not_wait_for_it(tmp_path: Path) -> None:
     app = run(desktop, drive)
     assert not backend.go_on.is_set()
     backend.go_on.set()
-    assert app.farewell() == f'Go on with: cagchat open "{desktop.book}"'
+    assert app.farewell() == f"Go on with: cagchat open {shlex.quote(str(desktop.book))}"
     assert folder.manifest().state == before.state
+
+
+@pytest.mark.parametrize("name", ["lanterns.txt", "Dune: Messiah.txt", 'the "quay" $HOME `x`.txt'])
+@pytest.mark.parametrize("gathered", [False, True])
+def test_the_line_that_says_how_to_go_on_names_the_book(tmp_path: Path, name: str, gathered: bool) -> None:
+    """Whatever is in a file's name, a shell makes that file of the command's words, and of nothing else."""
+    desktop = Desktop(tmp_path, name=name)
+    app = CagchatApp(
+        desktop,
+        gather([desktop.book]) if gathered else desktop.book,
+        answering=desktop.answering,
+        story=desktop.book,
+        folder=tmp_path,
+    )
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+
+    line = run(desktop, drive, running=app).farewell()
+    assert shlex.split(line.partition("Go on with: ")[2]) == ["cagchat", "open", str(desktop.book)]
 
 
 def test_a_question_that_was_not_sent_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -194,7 +195,7 @@ def test_leaving_in_the_middle_keeps_what_was_read(tmp_path: Path) -> None:
         gate.release()
 
     app = run(desktop, drive)
-    assert app.farewell() == f'Go on with: cagchat open "{desktop.book}"'
+    assert app.farewell() == f"Go on with: cagchat open {shlex.quote(str(desktop.book))}"
     (folder,) = desktop.library.states.all()
     assert folder.manifest().position == 384
 

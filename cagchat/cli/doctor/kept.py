@@ -14,7 +14,7 @@ from cagchat.cli.doctor.finding import Finding
 if TYPE_CHECKING:
     from cagchat.cli.app import App
     from cagchat.locations import Locations
-    from cagchat.states.upkeep import Standing
+    from cagchat.states.standing import Standing
 
 LOW_DISK_BYTES = 2e9  # less holds hardly one book's state
 
@@ -70,7 +70,7 @@ def check_locking(folder: Path) -> Iterator[Finding]:
 
 def check_states(standings: list[Standing], app: App) -> Iterator[Finding]:
     """Say how many states there are, what they take, and which of them are no longer good."""
-    from cagchat.states.upkeep import aside
+    from cagchat.states.pruning import aside
     from cagchat.units import size
 
     put_aside = list(aside(states_of(app)))
@@ -95,7 +95,7 @@ def check_chats(path: Path) -> Iterator[Finding]:
     from contextlib import closing
 
     from cagchat.sessions.schema import MIGRATIONS, damage, user_version
-    from cagchat.states.upkeep import damaged_chats
+    from cagchat.states.pruning import damaged_chats
     from cagchat.units import size
 
     if damaged := list(damaged_chats(path)):

@@ -11,6 +11,7 @@ from itertools import takewhile
 
 from lxml import etree
 
+from cagchat.documents.docx.formulas import linear
 from cagchat.documents.docx.styles import Styles, level_by_name, outline_level
 from cagchat.documents.xml import attribute, children, descendants, local
 
@@ -39,7 +40,7 @@ def make_plain(root: etree._Element, styles: Styles) -> str:
     for run in list(root.iter("{*}r")):
         _plain_run(run)
     for formula in list(root.iter("{*}oMath")):
-        _write_out(formula, "".join(found.text or "" for found in descendants(formula, "t")))
+        _write_out(formula, linear(formula))
     for drawing in list(root.iter("{*}drawing", "{*}pict")):
         _describe(drawing)
     for link in root.iter("{*}hyperlink"):
@@ -169,17 +170,20 @@ def _is_contents(element: etree._Element) -> bool:
 
 
 def _describe(drawing: etree._Element) -> None:
-    """Put a picture's description in its place; text inside drawings stays."""
+    """Put a picture's description in its place, and drawn words as they are; text inside drawings stays."""
     if next(descendants(drawing, "txbxContent"), None) is not None:
         return
     named = next(descendants(drawing, "docPr", "shape"), None)
     text = (attribute(named, "descr") or attribute(named, "alt")) if named is not None else ""
+    drawn = next(descendants(drawing, "textpath"), None)  # letters that are drawn along a line
     parent = drawing.getparent()
     if parent is None:
         return
-    if text:
+    words = attribute(drawn, "string") if drawn is not None else ""
+    if words or text:
+        shown = " ".join((words or text)[:_LONGEST_DESCRIPTION].split())
         written = etree.Element(_sibling(parent, "t"))
-        written.text = f"[{' '.join(text[:_LONGEST_DESCRIPTION].split())}]"
+        written.text = shown if words else f"[{shown}]"
         parent.replace(drawing, written)
     else:
         _remove(drawing)

@@ -67,7 +67,9 @@ def _notes(package: Package, pages: Pages) -> Sequence[str]:
     if lost := pages.unreadable:
         notes.append(f"The file is damaged: {_count(lost)} no text, the first is {lost[0]}.")
     whole = pages.left_out + len(pages.joined.text)
-    notes += note_on_share(pages.left_out, whole, "its cover, lists of links, short pages aside from the reading order")
+    notes += note_on_share(
+        pages.left_out, whole, "its cover, lists of links, what is hidden or aside from the reading order"
+    )
     return notes
 
 

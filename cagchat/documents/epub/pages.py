@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from cagchat.documents.archive import Archive
 from cagchat.documents.assembly import Assembled, assemble
+from cagchat.documents.elements import Event, Start, match_ends, read_elements
 from cagchat.documents.epub.contents import Contents
 from cagchat.documents.epub.links import Target, spellings
 from cagchat.documents.epub.package import Package
-from cagchat.documents.markup import Block, blocks
+from cagchat.documents.markup import Block, hidden_characters, read_blocks
 from cagchat.documents.registry import is_binary
 from cagchat.documents.xml import attribute, decode_xml, descendants, parse_xml, text_of
 from cagchat.errors import BookError
@@ -36,7 +37,7 @@ class Pages:
     """The text of all files that are read, in reading order; its anchors are "path#id", and "path#" for a beginning.
 
     `paths` are the files in that order, `unreadable` those of the reading order that are no text at all. `left_out`
-    counts the characters of the files that have text and are not read.
+    counts the characters of files that are not read, and of what is hidden in others.
     """
 
     joined: Assembled
@@ -55,7 +56,7 @@ class Pages:
 
 
 def read_pages(archive: Archive, package: Package, contents: Contents) -> Pages:
-    """Read the spine without its cover, its navigation and its lists of links.
+    """Read the spine without its cover, its tables of contents and its lists of links.
 
     Of what stands aside from the reading order, notes and pages with more than a few lines are read, after the rest.
     """
@@ -66,20 +67,25 @@ def read_pages(archive: Archive, package: Package, contents: Contents) -> Pages:
     read: list[tuple[str, list[Block]]] = []
     left_out: list[tuple[str, list[Block]]] = []
     unreadable: list[str] = []
-    guessed_lists = 0
+    unread = 0
     for path in (*package.spine, *package.aside):
-        if path == package.nav and len(package.spine) > 1:
-            continue
+        is_nav = path == package.nav and len(package.spine) > 1
         content = archive.read(path).rstrip(b"\0")  # some packers fill up blocks
         if is_binary(content):
-            unreadable.append(path)
+            unreadable += [] if is_nav else [path]
             continue
-        found = blocks(decode_xml(content), xml=True)
+        events = read_elements(decode_xml(content), xml=True)
+        if is_nav:
+            events = _without_navs(events)
+        found = read_blocks(events)
+        if is_nav and _size(found) < _SHORT_PAGE:
+            continue
         is_marked = path in lists or _MARKED_LIST.search(content)
-        if (is_marked or _is_named_list(path)) and _is_list_of_links(content, path):
+        if not is_nav and (is_marked or _is_named_list(path)) and _is_list_of_links(content, path):
             if not is_marked:
-                guessed_lists += _size(found)
+                unread += _size(found)
             continue
+        unread += hidden_characters(events)
         is_cover = path in covers or _is_named_cover(path)
         if (
             (is_cover and _says_little(found, content, names))
@@ -90,8 +96,23 @@ def read_pages(archive: Archive, package: Package, contents: Contents) -> Pages:
         else:
             read.append((path, found))
     files = read or left_out
-    unread = guessed_lists + sum(_size(found) for _, found in left_out if read)
+    unread += sum(_size(found) for _, found in left_out if read)
     return Pages(assemble(_named(files)), tuple(path for path, _ in files), tuple(unreadable), unread)
+
+
+def _without_navs(events: list[Event]) -> list[Event]:
+    """Return what stands beside the tables of a navigation document: a preface, perhaps."""
+    ends = match_ends(events)
+    kept: list[Event] = []
+    index = 0
+    while index < len(events):
+        event = events[index]
+        if isinstance(event, Start) and event.name == "nav":
+            index = ends[index]
+        else:
+            kept.append(event)
+        index += 1
+    return kept
 
 
 def _named(files: Iterable[tuple[str, list[Block]]]) -> Iterator[Block]:

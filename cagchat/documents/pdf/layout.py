@@ -26,6 +26,7 @@ _EDGE_POINTS = 2.0
 # Between letters of one word, and between a word and its exponent, there is less.
 _WORD_GAP = 0.12
 _CELL_GAP = 1.6
+_HEADING = 1.3
 _DROP_CAP = 1.6
 _MOST_DROP_CAPS = 4
 
@@ -85,7 +86,7 @@ def lines_of(page: Page) -> list[Line]:
     for region in _regions(page.spans, _MOST_COLUMNS):
         caps, spans = _drop_caps(region)
         rows = rows_of(spans)
-        margin = _shared_edge(sorted(row.left for row in rows))
+        margin = _shared_edge(sorted(row.left for row in _without_headings(rows)))
         measure = _shared_edge(sorted((row.right for row in rows), reverse=True))
         for row, capital, left in _with_caps(rows, caps):
             top = min(span.top for span in row.spans)
@@ -223,6 +224,12 @@ def _with_caps(rows: list[Row], caps: list[Span]) -> list[tuple[Row, str, float]
             at = bisect_right([row.baseline for row, _, _ in placed], cap.baseline)
             placed.insert(at, (Row((cap,), cap.baseline, cap.size), "", cap.left))
     return placed
+
+
+def _without_headings(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose letters are not larger than usual: headings often stand left of the text below them."""
+    usual = median(row.size for row in rows) if rows else 0.0
+    return [row for row in rows if row.size < _HEADING * usual] or list(rows)
 
 
 def _shared_edge(values: list[float]) -> float:

@@ -1,7 +1,8 @@
 """Take off running heads, running feet and page numbers.
 
 A row at the edge of a page is one of them when the same words, but for their digits, stand at the same place of
-several pages, or when it holds the number that this page must have.
+several pages, or when it holds the number that this page must have. "Chapter 1", "Chapter 2" at the top of pages far
+from each other are headings: a running head stands on neighbouring pages, or counts them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from cagchat.documents.headings import label_of
 from cagchat.documents.numerals import roman
 from cagchat.documents.pdf.layout import Row, rows_of
 from cagchat.documents.pdf.page import Page, Span
@@ -22,6 +24,12 @@ from cagchat.documents.pdf.page import Page, Span
 _DEPTH = 3
 _FEWEST_PAGES = 3
 _BUCKET_POINTS = 4
+# How far a running head is from the next of its kind, where left and right pages have different ones.
+_CLOSE_PAGES = 2
+# Three numbers that count pages are not farther from each other, some pages having none.
+_NEARBY_PAGES = 8
+_MOST_NUMBERS = 6
+_LONGEST_NUMBER = 5
 # A head stands apart from the text by more than the distance of its lines.
 _APART = 1.25
 
@@ -66,13 +74,19 @@ def without_running(pages: Sequence[Page]) -> tuple[list[Page], bool]:
     headed = Counter(
         (edge.side, edge.bucket) for edge in edges if any(n - edge.page in offsets for n in _numbers_at_end(edge))
     )
+    stays = Counter((edge.key, edge.bucket) for edge in _on_neighbours(edges))
+    counting = _counting(edges)
     dropped: dict[int, set[Span]] = {}
     for _, side in _by_side(edges):
         for edge in side:
+            is_alone = not _near(stays, (edge.key, edge.bucket))
+            is_chapter = is_alone and _is_numbered_heading(edge)
+            is_headed = _is_headed(edge, offsets) and _near(headed, (edge.side, edge.bucket)) >= _FEWEST_PAGES
+            is_repeated = edge.has_words and _near(repeated, (edge.key, edge.bucket)) >= _FEWEST_PAGES
             if not (
                 _is_number(edge, pages[edge.page], offsets)
-                or (_is_headed(edge, offsets) and _near(headed, (edge.side, edge.bucket)) >= _FEWEST_PAGES)
-                or (edge.gap > _APART and edge.has_words and _near(repeated, (edge.key, edge.bucket)) >= _FEWEST_PAGES)
+                or (is_headed and not is_chapter)
+                or (is_repeated and edge.gap > _APART and not is_chapter and (not is_alone or edge.key in counting))
             ):
                 break
             dropped.setdefault(edge.page, set()).update(edge.row.spans)
@@ -85,6 +99,34 @@ def without_running(pages: Sequence[Page]) -> tuple[list[Page], bool]:
     if 2 * _length(kept) < _length(pages):
         return list(pages), False
     return kept, bool(dropped)
+
+
+def _on_neighbours(edges: list[_Edge]) -> Iterator[_Edge]:
+    """Yield the rows that stand, digits and all, at the same place of a page close by, facing or overleaf."""
+    before: dict[tuple[str, str], list[_Edge]] = {}
+    for edge in edges:
+        same = before.setdefault((edge.side, edge.row.text), [])
+        while same and edge.page - same[0].page > _CLOSE_PAGES:
+            same.pop(0)
+        if any(abs(edge.bucket - other.bucket) <= 1 for other in same if other.page != edge.page):
+            yield edge
+        same.append(edge)
+
+
+def _counting(edges: list[_Edge]) -> set[tuple[str, str]]:
+    """Return the keys of rows in which a number counts pages, wherever it stands."""
+    found: dict[tuple[tuple[str, str], int, int], set[int]] = {}
+    for edge in edges:
+        for place, number in enumerate(_DIGITS.findall(edge.row.text)[:_MOST_NUMBERS]):
+            if len(number) <= _LONGEST_NUMBER:
+                found.setdefault((edge.key, place, int(number) - edge.page), set()).add(edge.page)
+    return {key for (key, _, _), on in found.items() if _agree(on, _FEWEST_PAGES)}
+
+
+def _is_numbered_heading(edge: _Edge) -> bool:
+    """Tell whether a row says "Chapter 3" and no more."""
+    label = label_of(edge.row.text)
+    return label is not None and label.form == "keyword" and not label.title
 
 
 def _length(pages: Sequence[Page]) -> int:
@@ -112,10 +154,22 @@ def _by_side(edges: list[_Edge]) -> Iterator[tuple[tuple[int, str], list[_Edge]]
 
 
 def _offsets(edges: list[_Edge], pages: int) -> set[int]:
-    """Return what page numbers and positions in the file differ by, where several pages agree."""
-    found = Counter(offset for _, offset in {(edge.page, n - edge.page) for edge in edges for n in _numbers(edge)})
+    """Return what page numbers and positions in the file differ by, where several pages close together agree.
+
+    Far from each other they agree by chance: a hundred definitions are numbered too.
+    """
     fewest = _FEWEST_PAGES if pages > _FEWEST_PAGES else max(2, pages)
-    return {offset for offset, count in found.items() if count >= fewest}
+    found: dict[int, set[int]] = {}
+    for edge in edges:
+        for number in _numbers(edge):
+            found.setdefault(number - edge.page, set()).add(edge.page)
+    return {offset for offset, on in found.items() if _agree(on, fewest)}
+
+
+def _agree(on: set[int], fewest: int) -> bool:
+    """Tell whether so many of these pages are close together."""
+    pages = sorted(on)
+    return any(last - first <= _NEARBY_PAGES for first, last in zip(pages, pages[fewest - 1 :], strict=False))
 
 
 def _numbers(edge: _Edge) -> list[int]:

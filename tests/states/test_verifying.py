@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cagchat.engine.protocol import KvType
-from cagchat.states import upkeep
+from cagchat.states import verifying
 from cagchat.states.manifest import Manifest
 from cagchat.states.store import StateFolder
 from tests.reading_cases import SETTINGS, Kind, library_for, library_of, opening, write_book
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> StateFolder:
 
 def test_a_sound_state_has_no_problem(folder: StateFolder) -> None:
     """What was just read verifies."""
-    assert upkeep.verify(folder) == ()
+    assert verifying.verify(folder) == ()
 
 
 @pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
@@ -36,17 +36,17 @@ def test_a_real_state_has_no_problem(kv_type: KvType, tmp_path: Path, models: Pa
     library, _ = library_for(Kind("qwen35", "hybrid"), tmp_path / "home", models, settings)
     with opening(library, write_book(tmp_path)) as book:
         assert book.manifest.key.flash_attention is (kv_type != "f16")
-        assert upkeep.verify(book.folder) == ()
+        assert verifying.verify(book.folder) == ()
     (boundary, *_) = book.manifest.boundaries
     path = book.folder.path / boundary.name
     path.write_bytes(bytes(path.stat().st_size))
-    assert any(boundary.name in problem for problem in upkeep.verify(book.folder))
+    assert any(boundary.name in problem for problem in verifying.verify(book.folder))
 
 
 def test_damage_is_found_every_time(folder: StateFolder) -> None:
     """A missing file is named, and the check ends though it was repeated."""
     folder.book_path.unlink()
-    (problem,) = upkeep.verify(folder)
+    (problem,) = verifying.verify(folder)
     assert "book.txt" in problem
 
 
@@ -57,8 +57,8 @@ def test_what_is_deleted_meanwhile_is_no_damage(folder: StateFolder, monkeypatch
         shutil.rmtree(folder.path)
         return ""
 
-    monkeypatch.setattr(upkeep, "check_tokens", delete)
-    assert upkeep.verify(folder) == ()
+    monkeypatch.setattr(verifying, "check_tokens", delete)
+    assert verifying.verify(folder) == ()
 
 
 def test_what_is_replaced_meanwhile_is_checked_again(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_what_is_replaced_meanwhile_is_checked_again(folder: StateFolder, monkey
     for path in folder.path.iterdir():
         path.unlink()
     (kept / "manifest.json").rename(folder.manifest_path)
-    sound = upkeep.check_tokens
+    sound = verifying.check_tokens
 
     def replace(folder: StateFolder, manifest: Manifest) -> str:
         problem = sound(folder, manifest)
@@ -77,5 +77,5 @@ def test_what_is_replaced_meanwhile_is_checked_again(folder: StateFolder, monkey
             (folder.path / path.name).write_bytes(content + b" " * (path == folder.manifest_path))
         return problem
 
-    monkeypatch.setattr(upkeep, "check_tokens", replace)
-    assert upkeep.verify(folder) == ()
+    monkeypatch.setattr(verifying, "check_tokens", replace)
+    assert verifying.verify(folder) == ()
