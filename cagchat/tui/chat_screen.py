@@ -14,9 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
-from cagchat.documents.document import Document
-from cagchat.errors import CagchatError, Stopped
-from cagchat.events import Answer, Answered, AskEvent, Limited, Reading, Thinking
+from cagchat.errors import CagchatError
 from cagchat.limits.limit import Limit
 from cagchat.limits.until import limit_at
 from cagchat.opened import OpenBook
@@ -24,6 +22,8 @@ from cagchat.proof import recorded
 from cagchat.remembered import MAX_DRAFT, Remembered
 from cagchat.sessions.session import Session, Turn
 from cagchat.sessions.store import Sessions
+from cagchat.tui.answering import Generation
+from cagchat.tui.book_beside import BookBeside
 from cagchat.tui.chat_changes import ChatChanges
 from cagchat.tui.chat_file import Suffix, write_chat
 from cagchat.tui.chat_list import ChatList
@@ -32,8 +32,7 @@ from cagchat.tui.checked_transcript import CheckedTranscript
 from cagchat.tui.desk import Desk
 from cagchat.tui.editor import edited
 from cagchat.tui.error_card import ErrorCard
-from cagchat.tui.event_notes import note_on
-from cagchat.tui.jobs import Answering, Ask, Edit, Regenerate
+from cagchat.tui.jobs import Ask, Edit, Regenerate
 from cagchat.tui.key_line import KeyLine
 from cagchat.tui.limit_dialogs import whole
 from cagchat.tui.limit_moves import LimitMoves
@@ -42,8 +41,7 @@ from cagchat.tui.prompt import Prompt
 from cagchat.tui.quote_line import QuoteLine, followed
 from cagchat.tui.reader import ReaderPane
 from cagchat.tui.ready_made import WORDINGS, Kind, bare_command, dialog, worded
-from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
-from cagchat.tui.speed import Speed
+from cagchat.tui.shown import Shown, brief, of_turn
 from cagchat.tui.status_bar import Figures, StatusBar
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.turn_view import TurnView
@@ -110,19 +108,12 @@ and the border of the prompt shows it.
         self._draft = ""  # what was being written before a question was edited
         self._desk = desk
         self._sessions = sessions
-        self._remembered = remembered
-        self._digest = book.manifest.book.digest
-        self._timer = timer
         self._folder = folder
         self._edit = edit
-        self._job: Answering | None = None
-        self._live: TurnView | None = None
-        self._limited: Limited | None = None
+        self._generation = Generation(self, desk, timer)
         self._limits = LimitMoves(self, desk)
         self._changes = ChatChanges(self, sessions)
-        self._question = ""
-        self._stopping = False
-        self._speed = Speed(timer)
+        self._beside = BookBeside(self, remembered)
         manifest = book.manifest
         self._figures = Figures(
             state="● ready", book=book.n_tokens, context=book.settings.n_context, model=manifest.model_name
@@ -134,7 +125,7 @@ and the border of the prompt shows it.
         title = " · ".join(filter(None, (manifest.book.title, manifest.book.author)))
         yield TitleBar(title, f"{manifest.model_name} · KV {self.book.settings.kv_type}")
         with Horizontal(id="body"):
-            yield ChatList(partial(find_chats, self._sessions, self._digest))
+            yield ChatList(partial(find_chats, self._sessions, manifest.book.digest))
             with Vertical(id="middle"):
                 yield CheckedTranscript(
                     self.book,
@@ -148,11 +139,11 @@ and the border of the prompt shows it.
     async def on_mount(self) -> None:
         """Show the chat that is continued and wait for a question."""
         self.prompt.focus()
-        if draft := self._remembered.place(self._digest).draft:
+        if draft := self._beside.place.draft:
             self.prompt.write(draft)
         self.set_interval(FLUSH_EVERY_S, self._desk.flush)
         self._limits.load(self.session, self.book.limit)
-        await self._show_session()
+        await self.show_session()
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -174,7 +165,7 @@ and the border of the prompt shows it.
     @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
-        return self._job is not None
+        return self._generation.running
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out what cannot be done now."""
@@ -214,15 +205,14 @@ and the border of the prompt shows it.
             return
         self.prompt.sent()
         self._edit_none()
-        await self._ask(Ask(question) if number is None else Edit(number, question), question, number)
+        await self._generation.begin(Ask(question) if number is None else Edit(number, question), question, number)
 
     async def action_ready_made(self, kind: Kind) -> None:
         """Fill the prompt with a question that every reader asks, after asking for the word that it needs."""
-        if (document := await self.document()) is None:
+        if (document := await self._beside.document()) is None:
             return
-        here = self._remembered.place(self._digest).position
         try:
-            pick = dialog(kind, document, here=here, until=self._limits.until)
+            pick = dialog(kind, document, here=self._beside.place.position, until=self._limits.until)
         except CagchatError as error:
             self._refuse(error)
         else:
@@ -245,7 +235,7 @@ and the border of the prompt shows it.
         if self.busy:
             self.notify("Still answering; Esc stops it.", markup=False)
         else:
-            await self._ask(Regenerate(turn.number), turn.question, turn.number)
+            await self._generation.begin(Regenerate(turn.number), turn.question, turn.number)
 
     async def on_turn_view_wanted(self, message: TurnView.Wanted) -> None:
         """Do what was clicked below an answer."""
@@ -258,88 +248,15 @@ and the border of the prompt shows it.
             case "copy":
                 self._copy(message.shown)
 
-    async def _ask(self, job: Answering, question: str, number: int | None) -> None:
-        self._job, self._question, self._stopping = job, question, False
-        self._speed = Speed(self._timer)
-        self._draw(state="◐ thinking", speed=0.0)
-        if number is not None:
-            await self.transcript.cut(number)
-            if self._job is not job:  # the chat was left meanwhile
-                self.prompt.put_aside(question)
-                return
-        turns = self.transcript.turns
-        live = await self.transcript.begin(Shown(number or (turns[-1].number + 1 if turns else 1), clean(question)))
-        if self._job is job:  # unless the chat was left meanwhile
-            self._live = live
-            self._desk.submit(job, self, self.book)  # not before there is something to show its events in
-            if self._stopping:
-                self._desk.stop()
-            self.refresh_bindings()
-
     async def on_happened(self, message: Happened) -> None:
-        """Show an event of the running answer; what still comes of one that was left is not shown."""
+        """Show an event of the answer, or what a limit costs."""
         self._limits.happened(message)
-        if message.job is self._job and self._live is not None:
-            await self._show_event(message.event, message.n_tokens, self._live, message.job)  # type: ignore[arg-type]  # an answer's
-
-    async def _show_event(self, event: AskEvent, n_tokens: int, live: TurnView, job: Answering) -> None:
-        if note := note_on(event):
-            await live.note(note)
-            if self._job is not job:  # the chat was left meanwhile
-                return
-        match event:
-            case Limited():
-                self._limited = event
-            case Reading():
-                self._draw_reading(event)
-            case Thinking(text):
-                self._count(n_tokens, "◐ thinking")
-                await live.add_thinking(text, n_tokens)
-            case Answer(text):
-                self._count(n_tokens, "◑ answering")
-                live.add_answer(text)
-            case Answered():
-                shown = of_answer(self._question, event)
-                self.transcript.settle(shown)
-                await live.finish(shown)
-                if self._job is job:
-                    proof = event.proof
-                    self._draw(proof=brief(proof), speed=proof.tokens_per_s, chat=proof.chat_tokens)
+        await self._generation.happened(message)
 
     async def on_ended(self, message: Ended) -> None:
-        """Be ready again; an error becomes a card and the chat goes on."""
-        if message.job is not self._job:
-            await self._limits.ended(message)
-            return
-        self.session = message.session
-        if message.error is not None:
-            await self._failed(message.error, message.job)
-        if message.job is self._job:  # unless the chat was left meanwhile
-            self._job = self._live = None
-            self._draw(state="● ready")
-            self.chats.refill(self.session.id if self.session else None)
-            self.refresh_bindings()
-
-    async def _failed(self, error: CagchatError, job: Answering) -> None:
-        turns, _ = self._recorded_turns()
-        card = None if isinstance(error, Stopped) else ErrorCard(error)
-        if self._live is not None and turns and turns[-1].number == self._live.shown.number:
-            shown = of_turn(turns[-1])
-            self.transcript.settle(shown)
-            await self._live.finish(shown, card)
-            return
-        self._keep_question()  # it never got into the record
-        await self._show_session()
-        if card is not None and self._job is job:
-            await self.transcript.add(card)
-
-    def _keep_question(self) -> None:
-        """Write the question that was not asked back into the prompt, or where something else stands there, aside."""
-        if not self.prompt.text:
-            self.prompt.write(self._question)
-        else:
-            self.prompt.put_aside(self._question)
-            self.notify("The question was not asked; Up in the prompt recalls it.", markup=False)
+        """Be ready for another answer, or show how far the chat knows the book now."""
+        await self._limits.ended(message)
+        await self._generation.ended(message)
 
     def _recorded_session(self) -> Session | None:
         """Return the chat that is open as it is recorded: its title and the number of its questions change."""
@@ -351,7 +268,7 @@ and the border of the prompt shows it.
             self._refuse(error)
             return None
 
-    def _recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
+    def recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
         """Return the record of the chat that is open; none, and why, when it cannot be read."""
         try:
             return self._sessions.turns(self.session.id) if self.session else [], None
@@ -361,23 +278,11 @@ and the border of the prompt shows it.
     def action_stop(self) -> None:
         """Stop the answer and keep it. Where nothing runs, leave what lies over the chat; never clear, never quit."""
         if self.busy:
-            self._stopping = True
-            self._desk.stop()
-            self._draw(state="◌ stopping")
+            self._generation.stop()
             return
         self._edit_none()
         self.remove_class("-chats")
         self.prompt.focus()
-
-    def _draw_reading(self, event: Reading) -> None:
-        """Show how much of what the chat's limit needs is read."""
-        if self._limited is not None and not self._stopping:
-            left = event.n_tokens - event.position
-            share = 100 * (1 - left / max(1, self._limited.to_read))
-            self._draw(state=f"◐ reading {share:.0f} %" if left else "◐ thinking", speed=event.tokens_per_s or 0.0)
-
-    def _count(self, n_tokens: int, state: str) -> None:
-        self._draw(state="◌ stopping" if self._stopping else state, speed=self._speed.count(n_tokens))
 
     # -- earlier questions and answers -----------------------------------------------------------------------------
 
@@ -451,12 +356,12 @@ and the border of the prompt shows it.
 
     # -- chats -----------------------------------------------------------------------------------------------------
 
-    async def _show_session(self) -> None:
+    async def show_session(self) -> None:
         """Show the turns of the session that is open now."""
-        turns, error = self._recorded_turns()
+        turns, error = self.recorded_turns()
         self.prompt.remember([turn.question for turn in turns])
         proof = recorded(turns[-1].proof) if turns else None
-        self._draw(
+        self.draw(
             proof=brief(proof) if proof else "",
             chat=proof.chat_tokens if proof else 0,
             speed=proof.tokens_per_s if proof else 0.0,
@@ -472,13 +377,12 @@ and the border of the prompt shows it.
 
     async def go_to(self, session: Session | None, limit: Limit | None = None) -> None:
         """Leave the chat, stopping and keeping its answer, for another or (None) a new one, up to a limit if given."""
-        if self.busy:
-            self._desk.stop()
-        self._job, self._live, self.session = None, None, session
+        self._generation.leave()
+        self.session = session
         self._limits.load(session, limit)
         self._edit_none()
-        self._draw(state="● ready")
-        await self._show_session()
+        self.draw(state="● ready")
+        await self.show_session()
         self.remove_class("-chats")
         self.prompt.focus()
 
@@ -523,28 +427,9 @@ and the border of the prompt shows it.
 
     # -- the book, files and figures -------------------------------------------------------------------------------
 
-    async def document(self) -> Document | None:
-        """Return the book's text; None, and a card says why, when it cannot be read."""
-        try:
-            return self.book.document
-        except CagchatError as error:
-            await self.transcript.add(ErrorCard(error))
-            return None
-
     async def action_book(self) -> None:
         """Show or hide the book beside the chat, or in its place where there is no room beside."""
-        if self.query(ReaderPane):
-            await self.query(ReaderPane).remove()
-            self.remove_class("-book")
-            self._remembered.save()
-            self.prompt.focus()
-            return
-        if (document := await self.document()) is not None:
-            place = self._remembered.place(self._digest)
-            pane = ReaderPane(document, position=place.position, bookmarks=place.bookmarks, limit=self._limits.until)
-            self.add_class("-book")
-            await self.query_one("#body").mount(pane)
-            pane.focus()
+        await self._beside.show_or_hide(self._limits.until)
 
     async def action_quote(self) -> None:
         """Show the next quote of the last answer where it stands in the book."""
@@ -555,42 +440,36 @@ and the border of the prompt shows it.
 
     async def on_quote_line_followed(self, message: QuoteLine.Followed) -> None:
         """Open the book at a quote, with the passage lit."""
-        if not self.query(ReaderPane):
-            await self.action_book()
-        for pane in self.query(ReaderPane):  # which knows its height after the next layout
-            pane.call_after_refresh(pane.show, message.start, message.length)
+        await self._beside.show_passage(message.start, message.length, self._limits.until)
 
     async def on_reader_pane_up_to_here(self, message: ReaderPane.UpToHere) -> None:
         """Let the chat know the book as far as it was read."""
-        if (document := await self.document()) is not None:
+        if (document := await self._beside.document()) is not None:
             self._limits.to(limit_at(document, message.offset))
 
     async def action_limit(self) -> None:
         """Ask up to which place the chat is to know the book."""
-        if (document := await self.document()) is not None:
-            place = self._remembered.place(self._digest)
+        if (document := await self._beside.document()) is not None:
+            place = self._beside.place
             self._limits.choose(document, place.position, place.named)
 
     async def action_whole_book(self) -> None:
         """Let the chat know all of the book."""
-        if (document := await self.document()) is not None:
+        if (document := await self._beside.document()) is not None:
             self._limits.to(whole(document))
 
     def on_reader_pane_position_changed(self, message: ReaderPane.PositionChanged) -> None:
         """Note the place; it is written when the pane is closed."""
-        self._note_place(position=message.offset)
+        self._beside.note(position=message.offset)
 
     def on_reader_pane_bookmarks_changed(self, message: ReaderPane.BookmarksChanged) -> None:
         """Remember the bookmarks."""
-        self._note_place(bookmarks=message.bookmarks)
-        self._remembered.save()
+        self._beside.note(bookmarks=message.bookmarks)
+        self._beside.save()
 
     def on_text_area_changed(self) -> None:
         """Note what is being written: who leaves finds it in the prompt the next time."""
-        self._note_place(draft=(self._draft or self.prompt.text)[:MAX_DRAFT])
-
-    def _note_place(self, **changes: Any) -> None:
-        self._remembered.remember(self._digest, replace(self._remembered.place(self._digest), **changes))
+        self._beside.note(draft=(self._draft or self.prompt.text)[:MAX_DRAFT])
 
     async def action_export(self, suffix: Suffix) -> None:
         """Write the chat as Markdown or as JSON."""
@@ -604,6 +483,7 @@ and the border of the prompt shows it.
         else:
             self.notify(f"Written to {path}.", markup=False)
 
-    def _draw(self, **changes: Any) -> None:
+    def draw(self, **changes: Any) -> None:
+        """Change figures of the status line."""
         self._figures = replace(self._figures, **changes)
         self.query_one(StatusBar).figures = self._figures

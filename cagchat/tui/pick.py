@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
-from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets import Button, OptionList
 
 from cagchat.documents.document import Document
 from cagchat.errors import UsageError
@@ -24,6 +21,7 @@ from cagchat.tui.background import in_background
 from cagchat.tui.chosen import still_listed
 from cagchat.tui.places import full_titles
 from cagchat.tui.rows import one_row
+from cagchat.tui.type_or_choose import TypeOrChoose
 
 NAMES = 40
 
@@ -41,7 +39,7 @@ class Choice:
         return Content.styled(f"{self.place:>5}  ", "dim") + row if self.place else row
 
 
-class Pick(ModalScreen[str | None]):
+class Pick(TypeOrChoose[str | None]):
     """Asks for a word; None when it was left with Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,40 +50,23 @@ class Pick(ModalScreen[str | None]):
 
     DEFAULT_CSS = """
     Pick {
-        align: center middle;
-        & > Vertical {
-            width: 72; max-width: 96%; height: auto; max-height: 80%;
-            padding: 0 1; border: round $accent; background: $surface;
-        }
-        Input { height: 1; background: $panel; &.-textual-compact { padding: 0 1; } }
-        OptionList:focus { border: none; }
-        OptionList {
-            height: auto; max-height: 14; border: none; padding: 0 1; background: transparent;
-            text-wrap: nowrap; text-overflow: ellipsis; scrollbar-size-vertical: 1;
-        }
-        #pick-note { height: auto; color: $text-muted; }
-        Horizontal { height: 1; }
-        Button { margin-right: 2; }
+        & > Vertical { width: 72; height: auto; max-height: 80%; }
+        OptionList { height: auto; max-height: 14; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #note { color: $text-muted; }
     }
     """
 
     def __init__(self, title: str, placeholder: str) -> None:
         super().__init__()
-        self._title = title
-        self._placeholder = placeholder
+        self.TITLE_OF_BOX = title
+        self.PLACEHOLDER = placeholder
         self._choices: Sequence[Choice] = ()  # all of them
         self._listed: Sequence[Choice] = ()  # those that fit what is typed
 
-    def compose(self) -> ComposeResult:
-        """Lay out the line, the list, and what there is to say."""
-        with Vertical() as box:
-            box.border_title = self._title
-            yield Input(placeholder=self._placeholder, compact=True)
-            yield OptionList(markup=False)
-            yield Static(id="pick-note", markup=False)
-            with Horizontal():
-                yield Button("OK", id="take", variant="primary", compact=True)
-                yield Button("Cancel", id="leave", compact=True)
+    def buttons(self) -> Iterator[Button]:
+        """Yield the two ways out."""
+        yield Button("OK", id="take", variant="primary", compact=True)
+        yield Button("Cancel", id="leave", compact=True)
 
     def fitting(self, typed: str) -> Sequence[Choice]:
         """Return the choices that hold every word that is typed."""
@@ -95,35 +76,31 @@ class Pick(ModalScreen[str | None]):
     def list(self, choices: Sequence[Choice], highlighted: int | None, note: str = "") -> None:
         """Show choices, one of them under the bar, and say something below them."""
         self._listed = choices
-        listed = self.query_one(OptionList)
-        listed.clear_options()
-        listed.add_options([choice.shown() for choice in choices])
-        listed.highlighted = highlighted if choices else None
-        listed.display = bool(choices)
-        said = self.query_one("#pick-note", Static)
-        said.update(note)
-        said.display = bool(note)
+        self.show_rows([choice.shown() for choice in choices])
+        self.listed.highlighted = highlighted if choices else None
+        self.listed.display = bool(choices)
+        self.say(note)
 
     @property
     def highlighted(self) -> str | None:
         """The choice under the bar."""
-        at = self.query_one(OptionList).highlighted
+        at = self.listed.highlighted
         return self._listed[at].word if at is not None else None
 
     def word(self) -> str | None:
         """Return what Enter takes now; None when there is nothing to take."""
         return self.highlighted
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the word."""
-        event.stop()
-        self._take()
+    def take(self, typed: str) -> None:
+        """Take the word, if there is one."""
+        if word := self.word():
+            self.dismiss(word)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the word, or leave it."""
         event.stop()
         if event.button.id == "take":
-            self._take()
+            self.take(self.typed)
         else:
             self.dismiss(None)
 
@@ -133,16 +110,11 @@ class Pick(ModalScreen[str | None]):
         if still_listed(event):
             self.dismiss(self._listed[event.option_index].word)
 
-    def _take(self) -> None:
-        if word := self.word():
-            self.dismiss(word)
-
     def action_move(self, step: int) -> None:
         """Move the bar while the line keeps the focus."""
-        listed = self.query_one(OptionList)
         if self._listed:
-            at = listed.highlighted
-            listed.highlighted = max(0, min((-1 if at is None else at) + step, len(self._listed) - 1))
+            at = self.listed.highlighted
+            self.listed.highlighted = max(0, min((-1 if at is None else at) + step, len(self._listed) - 1))
 
 
 class PickChapter(Pick):
@@ -175,18 +147,17 @@ goes back.
         self.call_after_refresh(self._show_all)
 
     def _show_all(self) -> None:
-        if not self.query_one(Input).value:
+        if not self.typed:
             self.list(self._choices, self._here)
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while it is typed; "3" finds "Chapter III" too."""
-        event.stop()
-        if not event.value.strip():
+    def list_fitting(self, typed: str) -> None:
+        """Show the chapters that fit; "3" finds "Chapter III" too."""
+        if not typed.strip():
             self._show_all()
             return
-        found, note = self.fitting(event.value), ""
+        found, note = self.fitting(typed), ""
         if not found:
-            found, note = self._named(event.value)
+            found, note = self._named(typed)
         self.list(found, 0, note)
 
     def _named(self, words: str) -> tuple[Sequence[Choice], str]:
@@ -229,17 +200,13 @@ Type it, or move the bar with **up** and **down** to one of the names that the b
         """Offer them."""
         event.stop()
         self._choices = [Choice(name) for name in event.names]
-        self._filter(self.query_one(Input).value)
+        self.list_fitting(self.typed)
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while it is typed."""
-        event.stop()
-        self._filter(event.value)
-
-    def _filter(self, typed: str) -> None:
+    def list_fitting(self, typed: str) -> None:
+        """Show the names that fit, first those that begin so."""
         begun = fold(typed)
         self.list(sorted(self.fitting(typed), key=lambda each: not fold(each.word).startswith(begun)), None)
 
     def word(self) -> str | None:
         """Return the name under the bar, else what is typed."""
-        return self.highlighted or self.query_one(Input).value.strip() or None
+        return self.highlighted or self.typed.strip() or None

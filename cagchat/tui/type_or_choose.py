@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -18,8 +17,8 @@ class TypeOrChoose(ModalScreen[ScreenResultType]):
     The binding of Down belongs to who inherits, under a name of its own, and calls `action_enter_list`.
     """
 
-    TITLE_OF_BOX: ClassVar[str]
-    PLACEHOLDER: ClassVar[str]
+    TITLE_OF_BOX: str
+    PLACEHOLDER: str
 
     DEFAULT_CSS = """
     TypeOrChoose {
@@ -75,7 +74,9 @@ class TypeOrChoose(ModalScreen[ScreenResultType]):
 
     def say(self, text: str) -> None:
         """Say something below the list."""
-        self.query_one("#note", Static).update(text)
+        note = self.query_one("#note", Static)
+        note.update(text)
+        note.display = bool(text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what fits while it is typed."""

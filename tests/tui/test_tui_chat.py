@@ -193,7 +193,7 @@ def test_a_new_chat_begins_while_an_answer_is_drawn(
     async def drive(pilot: Pilot[None]) -> None:
         chat = await ask(pilot, LANTERNS)
         monkeypatch.setattr(TurnView, drawing, drawn)
-        monkeypatch.setattr("cagchat.tui.chat_screen.note_on", lambda event: "noted" if drawing == "note" else "")
+        monkeypatch.setattr("cagchat.tui.answering.note_on", lambda event: "noted" if drawing == "note" else "")
         chat.prompt.write("Did the ferry leave?")
         await pilot.press("enter")
         await wait_until(pilot, lambda: bool(begun) and not chat.transcript.turns, "an empty chat")

@@ -72,7 +72,7 @@ def test_editing_puts_an_unsent_question_aside(
         assert chat.prompt.text == LANTERNS
         await pilot.pause()
         digest = chat.book.manifest.book.digest
-        chat._remembered.save()
+        chat._beside.save()
         assert Remembered.under(desktop.locations).place(digest).draft == "draft"
         await pilot.press("up")
         assert chat.prompt.text == "draft"

@@ -1,0 +1,154 @@
+"""The answer that is being generated for the chat on a screen: asked for, streamed into its turn, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cagchat.errors import CagchatError, Stopped
+from cagchat.events import Answer, Answered, AskEvent, Limited, Reading, Thinking
+from cagchat.tui.error_card import ErrorCard
+from cagchat.tui.event_notes import note_on
+from cagchat.tui.jobs import Answering
+from cagchat.tui.messages import Ended, Happened
+from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
+from cagchat.tui.speed import Speed
+from cagchat.tui.turn_view import TurnView
+
+if TYPE_CHECKING:
+    from cagchat.tui.chat_screen import ChatScreen
+    from cagchat.tui.desk import Desk
+
+
+class Generation:
+    """Has one answer at a time generated and shows it; what comes of one that was left is not shown.
+
+    A chat may be left while any of this waits for something to be drawn, so what follows looks whether it was.
+    """
+
+    def __init__(self, screen: ChatScreen, desk: Desk, timer: Callable[[], float]) -> None:
+        self._screen = screen
+        self._desk = desk
+        self._timer = timer
+        self._job: Answering | None = None
+        self._question = ""
+        self._live: TurnView | None = None  # where it is shown
+        self._limited: Limited | None = None
+        self._stopping = False
+        self._speed = Speed(timer)
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is being generated, or its end drawn."""
+        return self._job is not None
+
+    async def begin(self, job: Answering, question: str, number: int | None) -> None:
+        """Ask, in place of question `number` and what follows it when there is one."""
+        self._job, self._question, self._stopping = job, question, False
+        self._speed = Speed(self._timer)
+        self._screen.draw(state="◐ thinking", speed=0.0)
+        transcript = self._screen.transcript
+        if number is not None:
+            await transcript.cut(number)
+        if self._job is job:
+            turns = transcript.turns
+            shown = Shown(number or (turns[-1].number + 1 if turns else 1), clean(question))
+            live = await transcript.begin(shown)
+        if self._job is not job:
+            self._screen.prompt.put_aside(question)
+            return
+        self._live = live
+        self._desk.submit(job, self._screen, self._screen.book)  # not before there is where to show its events
+        if self._stopping:
+            self._desk.stop()
+        self._screen.refresh_bindings()
+
+    def stop(self) -> None:
+        """Stop the answer and keep it."""
+        self._stopping = True
+        self._desk.stop()
+        self._screen.draw(state="◌ stopping")
+
+    def leave(self) -> None:
+        """Stop the answer, and show nothing more of it."""
+        if self.running:
+            self._desk.stop()
+        self._job = self._live = None
+
+    async def happened(self, message: Happened) -> None:
+        """Show an event of the answer."""
+        if message.job is self._job and self._live is not None:
+            await self._show(message.event, message.n_tokens, self._live)  # type: ignore[arg-type]  # an answer's
+
+    async def _show(self, event: AskEvent, n_tokens: int, live: TurnView) -> None:
+        job = self._job
+        if note := note_on(event):
+            await live.note(note)
+            if self._job is not job:
+                return
+        match event:
+            case Limited():
+                self._limited = event
+            case Reading():
+                self._draw_reading(event)
+            case Thinking(text):
+                self._count(n_tokens, "◐ thinking")
+                await live.add_thinking(text, n_tokens)
+            case Answer(text):
+                self._count(n_tokens, "◑ answering")
+                live.add_answer(text)
+            case Answered():
+                shown = of_answer(self._question, event)
+                self._screen.transcript.settle(shown)
+                await live.finish(shown)
+                if self._job is job:
+                    proof = event.proof
+                    self._screen.draw(proof=brief(proof), speed=proof.tokens_per_s, chat=proof.chat_tokens)
+
+    async def ended(self, message: Ended) -> None:
+        """Be ready for another; an error becomes a card and the chat goes on."""
+        if message.job is not self._job:
+            return
+        screen = self._screen
+        screen.session = message.session
+        if message.error is not None:
+            await self._failed(message.error)
+        if message.job is self._job:
+            self._job = self._live = None
+            screen.draw(state="● ready")
+            screen.chats.refill(screen.session.id if screen.session else None)
+            screen.refresh_bindings()
+
+    async def _failed(self, error: CagchatError) -> None:
+        job = self._job
+        turns, _ = self._screen.recorded_turns()
+        card = None if isinstance(error, Stopped) else ErrorCard(error)
+        if self._live is not None and turns and turns[-1].number == self._live.shown.number:
+            shown = of_turn(turns[-1])
+            self._screen.transcript.settle(shown)
+            await self._live.finish(shown, card)
+            return
+        self._keep_question()  # it never got into the record
+        await self._screen.show_session()
+        if card is not None and self._job is job:
+            await self._screen.transcript.add(card)
+
+    def _keep_question(self) -> None:
+        """Write the question that was not asked back into the prompt, or where something else stands there, aside."""
+        prompt = self._screen.prompt
+        if not prompt.text:
+            prompt.write(self._question)
+        else:
+            prompt.put_aside(self._question)
+            self._screen.notify("The question was not asked; Up in the prompt recalls it.", markup=False)
+
+    def _draw_reading(self, event: Reading) -> None:
+        """Show how much of what the chat's limit needs is read."""
+        if self._limited is not None and not self._stopping:
+            left = event.n_tokens - event.position
+            share = 100 * (1 - left / max(1, self._limited.to_read))
+            state = f"◐ reading {share:.0f} %" if left else "◐ thinking"
+            self._screen.draw(state=state, speed=event.tokens_per_s or 0.0)
+
+    def _count(self, n_tokens: int, state: str) -> None:
+        self._screen.draw(state="◌ stopping" if self._stopping else state, speed=self._speed.count(n_tokens))
