@@ -182,7 +182,7 @@ def test_missing_model_is_a_problem(home: Path, capsys: pytest.CaptureFixture[st
     assert main(["doctor", "--json", "--model", str(home / "no.gguf")]) == 1
     (problem,) = (f for f in json.loads(capsys.readouterr().out)["findings"] if f["mark"] == "problem")
     assert str(home / "no.gguf") in problem["text"]
-    assert "--model" in problem["mend"]
+    assert "cagchat models" in problem["mend"]
 
 
 def test_model_is_described_by_its_header(capsys: pytest.CaptureFixture[str]) -> None:
