@@ -42,6 +42,11 @@ class Generation:
         """Whether an answer is being generated, or its end drawn."""
         return self._job is not None
 
+    def text_of(self, number: int) -> str:
+        """Return what there is of the answer to a question that is being answered; "" for any other."""
+        live = self._live
+        return live.text if live is not None and live.shown.number == number else ""
+
     async def begin(self, job: Answering, question: str, number: int | None) -> None:
         """Ask, in place of question `number` and what follows it when there is one."""
         self._job, self._question, self._stopping = job, question, False

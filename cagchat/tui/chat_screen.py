@@ -145,6 +145,17 @@ and the border of the prompt shows it.
         self._limits.load(self.session, self.book.limit)
         await self.show_session()
 
+    def on_resize(self) -> None:
+        """Take the keys back from what has no room any more, when the new size is laid out."""
+        self.call_after_refresh(self._keep_focus_in_sight)
+
+    def _keep_focus_in_sight(self) -> None:
+        focused = self.focused
+        if focused is not None and not all(
+            node.display for node in focused.ancestors_with_self if node is not self.app
+        ):
+            self.prompt.focus()
+
     # -- what there is ---------------------------------------------------------------------------------------------
 
     @property
@@ -205,6 +216,8 @@ and the border of the prompt shows it.
             return
         self.prompt.sent()
         self._edit_none()
+        if self.has_class("-narrow") and self.has_class("-book"):  # where the answer would come, the book is
+            await self.action_book()
         await self._generation.begin(Ask(question) if number is None else Edit(number, question), question, number)
 
     async def action_ready_made(self, kind: Kind) -> None:
@@ -321,8 +334,12 @@ and the border of the prompt shows it.
             self._copy(shown)
 
     def _copy(self, shown: Shown) -> None:
-        self.app.copy_to_clipboard(shown.answer)
-        self.notify(f"Copied answer {shown.number}: {len(shown.answer):,} characters.", markup=False)
+        answer = shown.answer or self._generation.text_of(shown.number)
+        if not answer:
+            self.notify("There is nothing of this answer to copy yet.", markup=False)
+            return
+        self.app.copy_to_clipboard(answer)
+        self.notify(f"Copied answer {shown.number}: {len(answer):,} characters.", markup=False)
 
     def action_copy_text(self) -> None:
         """Copy what was selected with the mouse, and say so."""

@@ -89,7 +89,7 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         .thinking { color: $text-muted; }
         .remark { color: $warning; }
         .proof, .notice { color: $text-muted; }
-        .notice { margin-bottom: 1; }
+        .notice.-before { margin-bottom: 1; }
         ErrorCard { margin: 0; }
     }
     """
@@ -110,6 +110,7 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         self.shown = shown
         self._thoughts: list[str] = []
         self._n_thoughts = 0
+        self._said: list[str] = []
 
     def compose(self) -> ComposeResult:
         """Lay the turn out; parts it does not have are left out."""
@@ -136,20 +137,30 @@ counted by the engine. Then the quotes: `✔` stands in the book, `≈` nearly, 
         self.query_one(Collapsible).title = f"Thinking … {self._n_thoughts:,} tokens"
         self._draw_thoughts()
 
+    @property
+    def text(self) -> str:
+        """The answer, as far as it has come."""
+        return self.shown.answer or "".join(self._said).strip()
+
     def add_answer(self, text: str) -> None:
         """Take a fragment of the answer."""
+        self._said.append(clean(text))
         if self._stands:
             self.answer.add(clean(text))
 
     async def note(self, text: str) -> None:
-        """Say what was done before the answer."""
+        """Say what was done before the answer, or once it has begun, below it what became of it."""
         if not self._stands:
             return
-        for notice in self.query(".notice").results(FigureLines):
+        place = "after" if self._said else "before"
+        for notice in self.query(f".notice.-{place}").results(FigureLines):
             notice.text = f"{notice.text}\n{clean(text)}"
             return
-        before = self.query_one(Collapsible) if self.query(Collapsible) else self.answer
-        await self.mount(FigureLines(clean(text), classes="notice"), before=before)
+        line = FigureLines(clean(text), classes=f"notice -{place}")
+        if self._said:
+            await self.mount(line, after=self.answer)
+        else:
+            await self.mount(line, before=self.query_one(Collapsible) if self.query(Collapsible) else self.answer)
 
     async def finish(self, shown: Shown, card: ErrorCard | None = None) -> None:
         """Show the turn as it ended; a card says why it failed, in place of the remark."""
