@@ -80,6 +80,7 @@ class Pick(TypeOrChoose[str | None]):
         self.listed.highlighted = highlighted if choices else None
         self.listed.display = bool(choices)
         self.say(note)
+        self.query_one("#note").display = bool(note)
 
     @property
     def highlighted(self) -> str | None:

@@ -74,9 +74,7 @@ class TypeOrChoose(ModalScreen[ScreenResultType]):
 
     def say(self, text: str) -> None:
         """Say something below the list."""
-        note = self.query_one("#note", Static)
-        note.update(text)
-        note.display = bool(text)
+        self.query_one("#note", Static).update(text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what fits while it is typed."""
