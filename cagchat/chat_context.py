@@ -145,9 +145,9 @@ class ChatContext:
         count = 0
         for number, body in fitting:
             tokens = self.opening + body
-            self._still_wanted()
             start = self.length
             self._book.engine.mark(CHAT)
+            self._still_wanted()
             for _ in self._book.engine.evaluate(CHAT, tokens):
                 self._still_wanted()
             self.note(number, start, body)

@@ -10,7 +10,7 @@ from cagchat.engine.protocol import KvType
 from cagchat.sessions.store import Sessions
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder, States
-from cagchat.states.upkeep import present_key
+from cagchat.states.present import present_key
 
 HOUR_S = 3600.0
 

@@ -236,4 +236,4 @@ def test_missing_model_is_an_error_with_a_hint(tmp_path: Path, cache: Path, name
     """A path without a file, or of a folder, is refused with what to do."""
     with pytest.raises(ModelError) as caught:
         facts(tmp_path / name, cache)
-    assert "--model" in caught.value.hint
+    assert "cagchat models" in caught.value.hint

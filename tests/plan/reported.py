@@ -13,9 +13,11 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from cagchat.bench.synth_full import write_head
 from cagchat.bench.synth_words import own_words, padded
+from cagchat.engine.bindings import LogTail
 from cagchat.engine.llama import LlamaEngine
 from cagchat.engine.protocol import EngineSettings, KvType
 from cagchat.models.shape import Experts, ModelShape, Recurrent
@@ -102,11 +104,15 @@ def reported(cases: list[Case]) -> list[Reported]:
     return [Reported(**found) for found in json.loads(done.stdout)]
 
 
-class Watched(LlamaEngine):
-    """An engine without weights that keeps all of llama.cpp's log."""
+class Watched:
+    """Loads a model without its weights, in place of the engine's own loading, and keeps all of llama.cpp's log."""
 
-    def _load(self, settings: EngineSettings) -> Any:
-        ll, self.log = self._ll, list[str]()
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self._listener: Any = None  # llama.cpp holds only a pointer
+
+    def load(self, ll: Any, settings: EngineSettings, _log: LogTail) -> Any:
+        """Do what `engine.allocation.load` does."""
         self._listener = ll.llama_log_callback(lambda _level, text, _data: self.log.append(text.decode()))
         ll.llama_log_set(self._listener, None)
         params = ll.llama_model_default_params()
@@ -128,9 +134,10 @@ def watch(case: Case) -> Reported:
         threads=1,
         gpu_layers=0,
     )
-    engine = Watched(settings)
-    engine.close()
-    log = "".join(engine.log)
+    watched = Watched()
+    with mock.patch("cagchat.engine.llama.load", watched.load):
+        LlamaEngine(settings).close()
+    log = "".join(watched.log)
 
     def total(pattern: str) -> float:
         return sum(float(size) for size in re.findall(pattern + r" += +([\d.]+) MiB", log))
