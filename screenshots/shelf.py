@@ -9,8 +9,8 @@ from engine import Clock
 from cagchat.engine.protocol import KvType
 from cagchat.sessions.store import Sessions
 from cagchat.states.manifest import Manifest, StateFile
-from cagchat.states.store import StateFolder, States
 from cagchat.states.present import present_key
+from cagchat.states.store import StateFolder, States
 
 HOUR_S = 3600.0
 
