@@ -65,7 +65,8 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"{folder.name} is open in a chat.", "Leave that chat, or open another book in its window; then delete."
+                f"{folder.name} is open in a chat.",
+                "Quit the window of that chat, then delete it in the library, or with `cagchat library rm`.",
             ) from None
         except OSError:  # no locks here: nobody can tell
             pass
