@@ -90,7 +90,7 @@ class Conversation:
         self._prompts: dict[int, Prompted] = {}  # turns that were asked here: how
         self._again: Prompted | None = None  # where the context ends, when that is to be answered anew
         self._died: EngineDied | None = None
-        self._stopping = False
+        self._stop = _Stop()
         self._placed: ChatContext | None = None
         if limit is not None:
             self.limit_to(limit)
@@ -99,7 +99,7 @@ class Conversation:
     def _context(self) -> ChatContext:
         if self._placed is None:
             limit = last_limit(self.turns(), self.book.limit)
-            self._placed = ChatContext(self.book, Ground(self.book, limit, self._timer), self._still_wanted)
+            self._placed = ChatContext(self.book, Ground(self.book, limit, self._timer), self._stop.check)
         return self._placed
 
     @property
@@ -129,11 +129,11 @@ class Conversation:
         ground = Ground(self.book, limit, self._timer)
         check_forward(ground.limit, self.turns())
         if self._placed is None or ground.limit != self._ground.limit:
-            self._placed = ChatContext(self.book, ground, self._still_wanted)
+            self._placed = ChatContext(self.book, ground, self._stop.check)
 
     def stop(self) -> None:
         """End the running answer; its text and its place in the context are kept."""
-        self._stopping = True
+        self._stop.wanted = True
         self.book.cancel()
 
     def turns(self) -> list[Turn]:
@@ -148,7 +148,7 @@ class Conversation:
         when `stop` came before the answer had begun.
         """
         question = _checked(question)
-        self._stopping = False
+        self._stop.wanted = False
         return (yield from self._ask(question, options))
 
     def _ask(self, question: str, options: AskOptions) -> Asking:
@@ -192,7 +192,7 @@ class Conversation:
 
     def _repeat(self, turn: Turn, question: str, options: AskOptions) -> Asking:
         question = _checked(question)  # before anything is superseded
-        self._stopping = False
+        self._stop.wanted = False
         session = self._session()
         self._sessions.supersede_from(session.id, turn.number)
         self._rewind_before(turn.number, question, options)
@@ -232,7 +232,7 @@ class Conversation:
         if not self._context.is_loaded:
             prompt = None
             history += yield from self._load(draft.number)
-        self._still_wanted()
+        self._stop.check()
         if prompt is None:
             asked = self._worded(question, draft.number, options)
             if asked.passages:
@@ -346,7 +346,7 @@ class Conversation:
             most_tokens=int(BEGINNING_SHARE * min(room, options.max_tokens)),
             earlier=self._earlier(number),
             until=self.until,
-            still_wanted=self._still_wanted,
+            still_wanted=self._stop.check,
         )
 
     def _closing(self, options: AskOptions) -> str:
@@ -354,10 +354,6 @@ class Conversation:
         frame = self.book.manifest.frame
         thinking = frame.thinking_closing if options.thinking else None
         return frame.closing if thinking is None else thinking
-
-    def _still_wanted(self) -> None:
-        if self._stopping:
-            raise Stopped("Stopped.")
 
     def _rewind_before(self, number: int, question: str = "", options: AskOptions | None = None) -> None:
         """Cut the context back to where turn `number` starts.
@@ -390,7 +386,7 @@ class Conversation:
 
         The prompt ends with what the answer begins with; it is empty when the last one is answered again.
         """
-        self._still_wanted()  # so that the prompt is not read for nobody
+        self._stop.check()  # so that the prompt is not read for nobody
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         splitter = ThinkingSplitter(self._closing(options))
         draft.tokens.extend(begun.tokens)
@@ -401,7 +397,7 @@ class Conversation:
                 rest = [*splitter.feed(decoder.decode(b"", final=True)), *splitter.finish()]
                 yield from self._recorded(draft, draft.add(iter(rest)))
                 return item
-            if self._stopping:  # a stop may have come before the engine was at work
+            if self._stop.wanted:  # a stop may have come before the engine was at work
                 self.book.cancel()
             draft.tokens.append(item.token)
             yield from self._recorded(draft, draft.add(splitter.feed(decoder.decode(item.text))))
@@ -437,6 +433,21 @@ class Conversation:
             error=error,
             tokenizer=self.book.manifest.key.wording,
         )
+
+
+class _Stop:
+    """Whether the reader wants no more of the answer.
+
+    An object of its own, so that what asks it holds no conversation: one that is left is freed at once, tokens and all.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def check(self) -> None:
+        """Raise `Stopped` when a stop is wanted."""
+        if self.wanted:
+            raise Stopped("Stopped.")
 
 
 class _Draft:

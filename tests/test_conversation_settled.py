@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
@@ -165,6 +167,19 @@ def test_older_records_of_another_model_are_read_as_text(book: OpenBook, session
     events = list(Conversation(book, sessions, other).ask(QUESTION, OPTIONS))
     (read,) = of_type(events, HistoryRead)
     assert read.n_tokens < 400
+
+
+def test_a_chat_that_is_left_is_freed_at_once(book: OpenBook, sessions: Sessions) -> None:
+    """Nothing holds it in a ring: its tokens must not wait for the garbage collector."""
+    gc.disable()
+    try:
+        conversation = Conversation(book, sessions)
+        asked(conversation)
+        left = weakref.ref(conversation)
+        del conversation
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_there_is_no_question_zero(book: OpenBook, sessions: Sessions) -> None:
