@@ -18,6 +18,7 @@ from cagchat.errors import UsageError
 from cagchat.limits.limit import Limit
 from cagchat.limits.until import chapter_limits, limit_at, parse_until
 from cagchat.states.store import fold
+from cagchat.tui.chosen import still_listed
 from cagchat.tui.dialogs import BOX
 from cagchat.tui.prompt import WHOLE
 from cagchat.tui.rows import one_row
@@ -86,9 +87,10 @@ nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
         return Content(f"{share:>3.0f} %  {one_row(place.label)}")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Take the place that was chosen."""
+        """Take the place that was chosen, unless another list came in its place meanwhile."""
         event.stop()
-        self.dismiss(self._fitting[event.option_index].limit)
+        if still_listed(event):
+            self.dismiss(self._fitting[event.option_index].limit)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the place that is written, or none."""

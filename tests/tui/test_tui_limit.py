@@ -150,8 +150,9 @@ def test_a_place_is_chosen_from_the_list(tmp_path: Path) -> None:
 
     async def drive(pilot: Pilot[None]) -> None:
         pane = await reader(pilot)
+        chat = await chat_of(pilot)
         pane.go_to(SIX.index("CHAPTER 5") + 20)
-        await pilot.pause()
+        await wait_until(pilot, lambda: chat._beside.place.position > SIX.index("CHAPTER 5"), "the place, noted")
         await pilot.press("ctrl+l")
         await asking(pilot)
         dialog, listed = pilot.app.screen, pilot.app.screen.query_one(OptionList)
@@ -169,6 +170,26 @@ def test_a_place_is_chosen_from_the_list(tmp_path: Path) -> None:
         y = next(y for y, row in enumerate(rows) if "CHAPTER 4" in row and "%" in row)
         await pilot.click(offset=(rows[y].index("CHAPTER 4"), y))
         await known(pilot, "CHAPTER 4")
+
+    run(desktop_of(tmp_path), drive)
+
+
+def test_a_place_chosen_from_a_list_that_has_changed_is_not_taken(tmp_path: Path) -> None:
+    """A click may arrive when another list stands there: then it chooses nothing, not what came in its place."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await known(pilot, "")
+        await pilot.press("ctrl+l")
+        await asking(pilot)
+        dialog, listed = pilot.app.screen, pilot.app.screen.query_one(OptionList)
+        before = listed.get_option_at_index(0)
+        dialog.query_one(Input).value = "ter 2"
+        await wait_until(pilot, lambda: listed.option_count == 1, "one place")
+        dialog.post_message(OptionList.OptionSelected(listed, before, 0))
+        await pilot.pause()
+        assert pilot.app.screen is dialog
+        dialog.post_message(OptionList.OptionSelected(listed, listed.get_option_at_index(0), 0))
+        await known(pilot, "CHAPTER 2")
 
     run(desktop_of(tmp_path), drive)
 
