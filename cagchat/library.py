@@ -33,6 +33,7 @@ from cagchat.opened import OpenBook, restore
 from cagchat.plan.run import Run
 from cagchat.prompt import PROMPT_VERSION, Frame, Prefix, framed, instructions_digest, template_digest
 from cagchat.reading import Reader, files_of, stopped
+from cagchat.recorded import Recorded
 from cagchat.saved import of_book, placed, saved
 from cagchat.settings import Settings
 from cagchat.states.in_use import Hold
@@ -126,14 +127,17 @@ class Library:
         if reader is not None:
             reader.stop()
 
-    def prepare(self, wanted: Path | Source, options: Options | None = None) -> Iterator[PrepareEvent]:
-        """Open a book, given as the path of its file or folder or as what was gathered; the last event is `Ready`.
+    def prepare(self, wanted: Path | Source | Recorded, options: Options | None = None) -> Iterator[PrepareEvent]:
+        """Open a book; the last event is `Ready`.
 
-        Raises the errors of `cagchat.errors`, and `Stopped` after `stop`.
+        It is given as the path of its file or folder, as what was gathered, or as its state records it. Raises the
+        errors of `cagchat.errors`, and `Stopped` after `stop`.
         """
         self._stopping.clear()
         self._sweep()
-        job = self._job(wanted if isinstance(wanted, Source) else documents.gather([wanted]), options or Options())
+        job = self._job(self._gathered(wanted), options or Options())
+        if job.source.notice:
+            yield Notice(job.source.notice)
         choice = self._saved(job)
         if choice is None:
             choice = yield from self._plan(job)
@@ -161,6 +165,11 @@ class Library:
                 sweep(folder)
 
     # -- what the book and its state are ---------------------------------------------------------------------------
+
+    def _gathered(self, wanted: Path | Source | Recorded) -> Source:
+        if isinstance(wanted, Recorded):
+            return wanted.source(self._identities)
+        return wanted if isinstance(wanted, Source) else documents.gather([wanted])
 
     def _job(self, source: Source, options: Options) -> Job:
         title, digest, document = self._identify(source, options.password)
@@ -240,6 +249,8 @@ class Library:
 
     def _identify(self, source: Source, password: str) -> tuple[str, str, Document | None]:
         """Return the book's title and digest, remembered by the bytes of its files so that reopening parses nothing."""
+        if source.document is not None:
+            return source.document.title, source.document.digest, source.document
         known = self._identities.find(source)
         if known is not None:
             return known.title, known.digest, None

@@ -30,6 +30,7 @@ from cagchat.plan.choose import Machine, Plan
 from cagchat.plan.rates import Estimate, Rate
 from cagchat.plan.run import Run
 from cagchat.proof import count_evaluated
+from cagchat.recorded import Recorded
 from cagchat.settings import Settings
 from tests.engine_cases import model_path
 
@@ -157,7 +158,7 @@ def library_for(kind: Kind, home: Path, models: Path, settings: Settings = SETTI
 
 
 def opened(
-    library: Library, path: Path | Source | Source, options: Options | None = None
+    library: Library, path: Path | Source | Recorded, options: Options | None = None
 ) -> tuple[OpenBook, list[PrepareEvent]]:
     """Prepare a book to the end; return it and everything that happened."""
     events = list(library.prepare(path, options))
@@ -166,7 +167,7 @@ def opened(
 
 
 @contextmanager
-def opening(library: Library, path: Path | Source, options: Options | None = None) -> Iterator[OpenBook]:
+def opening(library: Library, path: Path | Source | Recorded, options: Options | None = None) -> Iterator[OpenBook]:
     """Open a book for the length of a block."""
     book, _ = opened(library, path, options)
     try:

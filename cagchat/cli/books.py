@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 def book_source(app: App, names: Sequence[str]) -> Source:
     """Return the bytes of a book given by files, a folder or -, or by title or beginning of one that has been read.
 
-    When a book that was read is no longer where it was (its file is gone, it came through stdin), the text in its state
-    stands in for it: it is the same text, so it is the same book. Raises `BookError` for what is missing, and
-    `StateError` for a title that could be several books'.
+    When a book that was read is no longer where it was (its file is gone or holds another text, it came through stdin),
+    the text in its state stands in for it: it is the same text, so it is the same book. Raises `BookError` for what is
+    missing, and `StateError` for a title that could be several books'.
     """
     from cagchat import documents
     from cagchat.documents.gathering import expanded, is_there
     from cagchat.documents.source import STDIN
+    from cagchat.identities import Identities
     from cagchat.recorded import Recorded
 
     if len(names) > 1 or names[0] == STDIN or is_there(expanded(names[0])):
@@ -32,7 +33,7 @@ def book_source(app: App, names: Sequence[str]) -> Source:
     folder = states_of(app).find_book(names[0])
     if folder is None:
         return documents.gather(names)  # says what is missing
-    return Recorded(folder, folder.manifest()).source()
+    return Recorded(folder, folder.manifest()).source(Identities.under(app.locations))
 
 
 def states_of(app: App) -> States:

@@ -8,9 +8,12 @@ import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cagchat.errors import BookError
+
+if TYPE_CHECKING:
+    from cagchat.documents.document import Document
 
 STDIN = "-"
 # About a hundred times the longest novel: what is larger is a disk image or a dump, not something to chat about.
@@ -31,13 +34,16 @@ class Source:
     """What a book is made of, before it is parsed.
 
     `places` are where it came from: absolute paths, or "-" for stdin. `title` is that of a book in several files and ""
-    for one file, which has its own. `notes` says what was left out.
+    for one file, which has its own. `notes` says what was left out, `notice` what a reader is told at every opening.
+    `document` is there when the book was parsed before: it is not parsed again.
     """
 
     places: tuple[str, ...]
     files: tuple[File, ...]
     title: str = ""
     notes: tuple[str, ...] = ()
+    notice: str = ""
+    document: Document | None = None
 
     @property
     def name(self) -> str:

@@ -15,6 +15,8 @@ KIND = "parts"
 
 def compose(source: Source, password: str = "") -> Document:
     """Parse what was gathered. Raises `BookError` for the first file that cannot be used; `password` is for all."""
+    if source.document is not None:
+        return source.document
     volumes = [parse(file.content, file.name, password) for file in source.files]
     if len(volumes) == 1:
         return replace(volumes[0], notes=(*source.notes, *volumes[0].notes))

@@ -19,7 +19,6 @@ from cagchat.errors import CagchatError, Stopped, UsageError
 from cagchat.events import Answer, AskEvent, PrepareEvent, Ready, Thinking
 from cagchat.files import storage_error
 from cagchat.limits.cost import cost_of
-from cagchat.recorded import Recorded
 from cagchat.tui.jobs import Answering, Ask, Edit, Job, Knowing, LimitTo, Load, Prepare, Regenerate, Weigh
 from cagchat.tui.messages import Ended, Happened
 
@@ -168,8 +167,7 @@ class Desk:
         if isinstance(job, Prepare):
             self._close()
             self._last_session = None
-            book = job.book.source() if isinstance(job.book, Recorded) else job.book
-            return self._library.prepare(book, job.options)
+            return self._library.prepare(job.book, job.options)
         conversation = self._conversation
         if conversation is None:
             raise UsageError("No book is open.", "Open one first.")
