@@ -9,7 +9,7 @@ import codecs
 import secrets
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cagchat.chat_context import LEAST_ANSWER_TOKENS, ChatContext
@@ -44,11 +44,12 @@ class AskOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """What was asked and how, the tokens of it, and what its answer begins with.
+    """What was asked in turn `number` and how, the tokens of it, and what its answer begins with.
 
     It stands in the context from `start`, its opening included, to `end`, the answer's beginning included.
     """
 
+    number: int
     question: str
     options: AskOptions
     asked: Asked
@@ -87,7 +88,9 @@ class Conversation:
         self._sessions = sessions
         self._timer = timer
         self._new_seed = new_seed
-        self._prompts: dict[int, Prompted] = {}  # turns that were asked here: how
+        self._asked: Prompted | None = None  # the last question, as long as the context ends with its answer
+        self._rows: dict[int, int] = {}  # the record's rows of the turns that were read back or asked here
+        self._changed_elsewhere = False  # whether another window's changes are still to be told of
         self._again: Prompted | None = None  # where the context ends, when that is to be answered anew
         self._died: EngineDied | None = None
         self._stop = _Stop()
@@ -151,10 +154,10 @@ class Conversation:
         self._stop.wanted = False
         return (yield from self._ask(question, options))
 
-    def _ask(self, question: str, options: AskOptions) -> Asking:
+    def _ask(self, question: str, options: AskOptions, instead_of: int | None = None) -> Asking:
         session = self._session()
         noted = self.limit.noted() if self.limit else {}  # a program that is killed must not leave a chat without it
-        number = self._sessions.begin_turn(session.id, question, noted)
+        number = self._begin(session, question, options, noted, instead_of)
         draft = _Draft(number)
         try:
             status, proof = yield from self._answer(draft, question, options)
@@ -181,6 +184,28 @@ class Conversation:
             quotes = None
         yield Answered(session.id, number, answer, draft.thinking.strip(), status, proof, quotes)
 
+    def _begin(
+        self,
+        session: Session,
+        question: str,
+        options: AskOptions,
+        noted: Mapping[str, object],
+        instead_of: int | None,
+    ) -> int:
+        """Record a question, in place of an earlier one or behind the last; returns its number.
+
+        Where another window has changed the chat, the context is what the record was, so it is loaded again.
+        """
+        earlier = _before(instead_of, self._sessions.rows(session.id))
+        if earlier != _before(instead_of, self._rows) and self._context.is_loaded:
+            self._context.lose()
+            self._changed_elsewhere = True
+        number = self._sessions.begin_turn(session.id, question, noted, instead_of=instead_of)
+        self._rows = earlier | {number: self._sessions.rows(session.id).get(number, 0)}
+        if instead_of is not None:
+            self._rewind_before(number, question, options)
+        return number
+
     def regenerate(self, options: AskOptions, number: int | None = None) -> Asking:
         """Answer the last question (or question `number`) anew; it and what followed stay in the record, superseded."""
         turn = self._turn(number)
@@ -193,10 +218,7 @@ class Conversation:
     def _repeat(self, turn: Turn, question: str, options: AskOptions) -> Asking:
         question = _checked(question)  # before anything is superseded
         self._stop.wanted = False
-        session = self._session()
-        self._sessions.supersede_from(session.id, turn.number)
-        self._rewind_before(turn.number, question, options)
-        yield from self._ask(question, options)
+        yield from self._ask(question, options, turn.number)
 
     def _turn(self, number: int | None) -> Turn:
         turns = self.turns()
@@ -225,6 +247,9 @@ class Conversation:
     ) -> Generator[AskEvent, None, tuple[Status, Proof]]:
         if self._died is not None:
             yield from self._revive(self._died)
+        if self._changed_elsewhere:
+            self._changed_elsewhere = False
+            yield Notice("Another window has changed this chat; its turns are read again.")
         history, prompt = 0, self._again
         self._again = None
         if prompt is not None and not prompt.is_for(question, options):  # something came between
@@ -251,7 +276,7 @@ class Conversation:
             prompt = replace(prompt, begun=replace(prompt.begun, elapsed_s=0.0))
             draft.body, tokens, reread = prompt.body, array("i"), 0
             self._context.note(draft.number, prompt.start, prompt.body)
-        self._prompts[draft.number] = prompt
+        self._asked = prompt
         sampling = options.sampling
         if sampling.seed < 0:
             sampling = replace(sampling, seed=self._new_seed())
@@ -293,7 +318,7 @@ class Conversation:
 
     def _load(self, number: int) -> Generator[AskEvent, None, int]:
         """Fill the context with the book and the turns before `number`; returns how many tokens these took."""
-        self._prompts.clear()
+        self._asked = None
         turns = [turn for turn in self.turns() if turn.number < number]
         return (yield from self._context.load(turns, self._session().model))
 
@@ -303,7 +328,7 @@ class Conversation:
         start = self._context.begin(draft.number, draft.body)
         begun = self._begun(question, tokens, draft.number, options)
         end = start + len(tokens) + len(begun.tokens)
-        prompt = Prompted(question, options, asked, draft.body, begun, start, end)
+        prompt = Prompted(draft.number, question, options, asked, draft.body, begun, start, end)
         return prompt, begun.tokens if begun.is_prompted else tokens + begun.tokens
 
     def _worded(self, question: str, number: int, options: AskOptions) -> Asked:
@@ -361,9 +386,10 @@ class Conversation:
         Will the same be asked again, then only its answer is cut off, where the engine can do so.
         """
         self._again = None
-        prompt = self._prompts.get(number)
-        same = prompt if options and prompt and prompt.is_for(question, options) else None
-        self._prompts = {known: prompt for known, prompt in self._prompts.items() if known < number}
+        last, same = self._asked, None
+        if last is not None and last.number >= number:
+            self._asked = None
+            same = last if options and last.number == number and last.is_for(question, options) else None
         try:
             if self._context.rewind_before(number, same.end if same else None):
                 self._again = same
@@ -416,7 +442,11 @@ class Conversation:
         else:
             self._rewind_before(draft.number)
         try:
-            self.book.forget_evidence(self._ground.n_book)
+            n_book = self._ground.n_book
+        except CagchatError:  # the book's tokens cannot be read: then nothing of them was evaluated for this turn
+            n_book = 0
+        try:
+            self.book.forget_evidence(n_book)
         except EngineDied as died:
             self._died = died
         self._finish(draft, status, {}, error)
@@ -485,6 +515,11 @@ class _Draft:
         for thought, text in fragments:
             (self._thinking if thought else self._answer).append(text)
             yield Thinking(text) if thought else Answer(text)
+
+
+def _before(number: int | None, rows: Mapping[int, int]) -> dict[int, int]:
+    """Return the rows of the turns before a number, of all turns without one."""
+    return {known: row for known, row in rows.items() if number is None or known < number}
 
 
 def _checked(question: str) -> str:

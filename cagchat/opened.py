@@ -112,8 +112,9 @@ class OpenBook:
         n_book = self.n_tokens if n_book is None else n_book
         for span in self.engine.take_spans():  # one may go from the book on into the question: they are joined
             inside = span.count if span.sequence == BOOK else min(span.count, n_book - span.start)
-            if inside > 0:
-                self._kept.append(replace(span, count=inside))
+            if inside > 0 and not span.padding:  # fillers stand in no text, wherever they are counted from
+                # As the book's own: a chat with a nearer limit cuts it there (`Ground.counted`).
+                self._kept.append(replace(span, sequence=BOOK, count=inside))
 
     def take_evidence(self) -> tuple[list[Span], Transfer | None, bool]:
         """Return what was evaluated and restored since the last call, and whether the book was being read."""

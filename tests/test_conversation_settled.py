@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import weakref
 from array import array
 from collections.abc import Iterator
@@ -11,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cagchat.conversation import AskOptions, Conversation
+from cagchat.conversation import AskOptions, Conversation, Prompted
+from cagchat.engine import child
 from cagchat.engine.fake import FakeScript
 from cagchat.engine.protocol import CHAT, Sampling
-from cagchat.errors import SessionError, StorageError, UsageError
+from cagchat.engine.wire import Start
+from cagchat.errors import EngineDied, EngineError, SessionError, StateDamaged, StorageError, UsageError
 from cagchat.events import Answer, Answered, AskEvent, HistoryRead, Notice
 from cagchat.library import Library
 from cagchat.limits.limit import Limit
@@ -84,6 +88,66 @@ def test_an_abandoned_answer_below_a_limit_counts_for_no_other(
     assert before.evaluated == after.evaluated
     assert (before.book_evaluated > 0) == (memory == "hybrid")
     assert after.book_evaluated == 0
+
+
+@pytest.mark.parametrize("memory", ["attention", "hybrid"])
+def test_an_abandoned_answer_below_a_far_limit_counts_for_no_nearer_one(
+    memory: str, tmp_path: Path, sessions: Sessions
+) -> None:
+    """What was read on the way to the far limit, and beyond the near one, is no part of the next proof."""
+    path = write_book(tmp_path, chapters(6, 4))
+    opened(library(tmp_path / "home", memory), path)[0].close()
+    book = opened(library(tmp_path / "home", memory), path)[0]
+    length = len(book.document.text)
+    near, far = Limit(length // 3, "a third"), Limit(length * 4 // 5, "four fifths")
+    asked(Conversation(book, sessions, limit=near))
+    clean = asked(Conversation(book, sessions, limit=near)).proof
+    events = Conversation(book, sessions, limit=far).ask(LONG_QUESTION, OPTIONS)
+    assert any(isinstance(event, Answer) for event in events)
+    events.close()
+    after = asked(Conversation(book, sessions, limit=near)).proof
+    assert (after.evaluated, after.book_evaluated) == (clean.evaluated, 0)
+    book.close()
+
+
+def test_a_turn_is_settled_although_the_books_tokens_cannot_be_read(book: OpenBook, sessions: Sessions) -> None:
+    """A chat with a limit needs the file of the tokens; without it the question has failed, and does not run on."""
+    conversation = Conversation(book, sessions, limit=Limit(len(book.document.text) // 2, "the middle"))
+    book.folder.tokens_path.unlink()
+    with pytest.raises(StateDamaged):
+        list(conversation.ask(QUESTION, OPTIONS))
+    (turn,) = conversation.turns()
+    assert turn.status == "failed"
+    assert "tokens.bin" in turn.error
+
+
+def test_a_system_without_room_for_an_engine_fails_the_question(
+    book: OpenBook, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine died and no other can be started: that is said and recorded, and the next question tries again."""
+    conversation = Conversation(book, sessions)
+    asked(conversation)
+    conversation._lost_engine(EngineDied("It died."))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", refuse)
+        patch.setattr(book._backend, "open_engine", lambda settings, notify: child.Child(Start("fake", ())))
+        with pytest.raises(EngineError, match="cannot be started: Too many open files"):
+            asked(conversation)
+    assert [turn.status for turn in conversation.turns()] == ["done", "failed"]
+    assert asked(conversation).proof.book_evaluated == 0
+
+
+def test_only_the_last_prompt_is_kept(book: OpenBook, sessions: Sessions) -> None:
+    """However long the chat, what its earlier questions were asked with is not held in memory."""
+    conversation = Conversation(book, sessions)
+    for number in range(6):
+        asked(conversation, f"Where was the lamp in year {number}?")
+    gc.collect()
+    assert sum(isinstance(kept, Prompted) for kept in gc.get_objects()) == 1
 
 
 def raising(*_: object) -> None:

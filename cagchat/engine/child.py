@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from cagchat.engine.wire import Cancel, Failure, Item, Request, Result, Start, read_message, write_message
-from cagchat.errors import EngineCancelled, EngineDied
+from cagchat.errors import EngineCancelled, EngineDied, EngineError
 
 LOG_TAIL_BYTES = 4000
 LOG_TAIL_LINES = 6
@@ -204,14 +204,25 @@ def how_it_ended(reason: str, lines: tuple[str, ...]) -> str:
 
 
 def _spawn(kind: str) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    """Start the child in a session of its own, so that a Ctrl-C in the terminal reaches only this process."""
-    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child; unlinked, so nothing is left behind
+    """Start the child in a session of its own, so that a Ctrl-C in the terminal reaches only this process.
+
+    Raises `EngineError` when the system has no room for another process, file or pipe.
+    """
     command = [sys.executable, "-P", "-X", "faulthandler", "-m", "cagchat.engine.serve", kind]
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,
-    )
+    try:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child; unlinked, so nothing is left behind
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        except BaseException:
+            log.close()
+            raise
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise EngineError(f"The engine's process cannot be started: {reason}.", "Close other programs.") from error
     return child, log

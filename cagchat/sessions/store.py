@@ -76,12 +76,18 @@ class Sessions:
         self._pid = pid
         self._launch = launch
         self._runs = runs
+        self._busy_timeout_s = busy_timeout_s
         self._lock = threading.RLock()
-        opened = open_database(path, busy_timeout_s=busy_timeout_s, clock=clock)
+        self._closed = False
+        self.notice = self._open()
+
+    def _open(self) -> str:
+        """Connect to the file, and return what there is to say of it."""
+        opened = open_database(self.path, busy_timeout_s=self._busy_timeout_s, clock=self._clock)
         self._connection = opened.connection
         self._checked: soundness.Note | None = opened.checked  # None once the file is in doubt, or closed
-        self._inode = soundness.inode_of(path)
-        self.notice = opened.notice
+        self._inode = soundness.inode_of(self.path)
+        return opened.notice
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +100,7 @@ class Sessions:
     def close(self) -> None:
         """Close the file, and note that it is sound if no error said otherwise. Calling it twice is harmless."""
         with self._lock:
+            self._closed = True
             with self._reading() as db:
                 db.close()
             if self._checked is not None:
@@ -164,15 +171,38 @@ class Sessions:
                 raise refusal(sqlite3.SQLITE_CORRUPT, f"records that are not what was written: {broken:,}", self.path)
             return [turn_of_row(row) for _, *row in rows]
 
-    def begin_turn(self, session_id: str, question: str, proof: Mapping[str, object] | None = None) -> int:
+    def rows(self, session_id: str) -> dict[int, int]:
+        """Return which row each current turn is, by its number: another window's turns are other rows."""
+        with self._reading() as db:
+            return dict(
+                db.execute(
+                    "SELECT number, row FROM turns WHERE session_id = ? AND current = 1", (session_id,)
+                ).fetchall()
+            )
+
+    def begin_turn(
+        self,
+        session_id: str,
+        question: str,
+        proof: Mapping[str, object] | None = None,
+        *,
+        instead_of: int | None = None,
+    ) -> int:
         """Record a question before its answer starts and return the turn's number.
 
         `proof` is what is known of it already, as how far the chat knows the book: it stays when the program dies. The
-        first question becomes the session's title, unless the user gave it one.
+        first question becomes the session's title, unless the user gave it one. With `instead_of`, that turn and all
+        after it become history in the same step, so that no kill leaves a chat without either.
         """
         question = storable(question)
         now = self._clock()
         with self._writing() as db:
+            session_of(db, session_id)
+            if instead_of is not None:
+                db.execute(
+                    "UPDATE turns SET current = 0 WHERE session_id = ? AND number >= ? AND current = 1",
+                    (session_id, instead_of),
+                )
             number = session_of(db, session_id).n_turns + 1
             db.execute(
                 "INSERT INTO turns (session_id, number, question, status, proof, pid, launch, created_at) "
@@ -187,12 +217,15 @@ class Sessions:
         return number
 
     def update_answer(self, session_id: str, number: int, answer: str, thinking: str) -> None:
-        """Keep what was generated so far, without waiting for the disk: a crash of the program loses none of it."""
+        """Keep what was generated so far, without waiting for the disk: a crash of the program loses none of it.
+
+        Raises `SessionError` when the turn is not the one that this program began: another window has asked again.
+        """
         with self._writing(sync="NORMAL") as db:
             changed = db.execute(
                 "UPDATE turns SET answer = ?, thinking = ? "
-                "WHERE session_id = ? AND number = ? AND current = 1 AND status = 'running'",
-                (storable(answer), storable(thinking), session_id, number),
+                "WHERE session_id = ? AND number = ? AND current = 1 AND status = 'running' AND pid = ? AND launch = ?",
+                (storable(answer), storable(thinking), session_id, number, self._pid(), self._launch),
             ).rowcount
             if not changed:
                 raise gone(session_id, number, "is no longer being answered")
@@ -210,7 +243,10 @@ class Sessions:
         error: str = "",
         tokenizer: str = "",
     ) -> None:
-        """Record how a turn ended. `tokens` is exactly what it added to the KV cache, `proof` must be JSON."""
+        """Record how a turn ended. `tokens` is exactly what it added to the KV cache, `proof` must be JSON.
+
+        Raises `SessionError` when the turn is not the one that this program began.
+        """
         values = (
             storable(answer),
             storable(thinking),
@@ -222,23 +258,12 @@ class Sessions:
         with self._writing() as db:
             changed = db.execute(
                 "UPDATE turns SET answer = ?, thinking = ?, tokens = ?, status = ?, error = ?, proof = ? "
-                "WHERE session_id = ? AND number = ? AND current = 1",
-                (*values, session_id, number),
+                "WHERE session_id = ? AND number = ? AND current = 1 AND pid = ? AND launch = ?",
+                (*values, session_id, number, self._pid(), self._launch),
             ).rowcount
             if not changed:
                 raise gone(session_id, number, "is no longer part of it")
             touch(db, session_id, self._clock())
-
-    def supersede_from(self, session_id: str, number: int) -> int:
-        """Make the turn and all after it history, before it is edited or asked again; return how many they were."""
-        with self._writing() as db:
-            session_of(db, session_id)
-            changed = db.execute(
-                "UPDATE turns SET current = 0 WHERE session_id = ? AND number >= ? AND current = 1",
-                (session_id, number),
-            ).rowcount
-            touch(db, session_id, self._clock())
-        return changed
 
     def rename(self, session_id: str, title: str) -> None:
         """Give the session a title that no question replaces."""
@@ -311,10 +336,24 @@ class Sessions:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, sqlite_errors(self.path):
             try:
+                self._follow()
                 yield self._connection
             except sqlite3.Error:
                 self._doubt()
                 raise
+
+    def _follow(self) -> None:
+        """Go over to the file that has the name now, when another process set ours aside as damaged.
+
+        What we wrote on into that one nobody would carry over, and `library prune` deletes it.
+        """
+        if not self._closed and soundness.inode_of(self.path) not in (
+            0,
+            self._inode,
+        ):  # 0: gone, which is no other file
+            ours = self._connection
+            self._open()
+            ours.close()
 
     def _doubt(self) -> None:
         """Let the next start check the whole file."""

@@ -46,8 +46,7 @@ def test_every_change_is_sealed(path: Path) -> None:
     chat = chat_of(path)
     with Sessions(path) as sessions:
         sessions.rename(chat, "Under the board")
-        sessions.supersede_from(chat, 2)
-        sessions.begin_turn(chat, "Another question?")
+        sessions.begin_turn(chat, "Another question?", instead_of=2)
     connection = open_database(path).connection
     assert count_broken(connection) == 0
     connection.close()

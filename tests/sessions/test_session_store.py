@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cagchat.errors import SessionError
 from cagchat.limits.limit import Limit, last_limit
+from cagchat.sessions import soundness
 from cagchat.sessions.session import Session, Status
 from cagchat.sessions.store import (
     DIED,
@@ -50,9 +51,16 @@ def begin(sessions: Sessions, *, book: str = "b1", title: str = "") -> Session:
 
 
 def answered(
-    sessions: Sessions, session: Session, question: str, answer: str, status: Status = "done", error: str = ""
+    sessions: Sessions,
+    session: Session,
+    question: str,
+    answer: str,
+    status: Status = "done",
+    error: str = "",
+    *,
+    instead_of: int | None = None,
 ) -> int:
-    number = sessions.begin_turn(session.id, question)
+    number = sessions.begin_turn(session.id, question, instead_of=instead_of)
     sessions.finish_turn(
         session.id,
         number,
@@ -162,18 +170,73 @@ def test_supersede_renumbers(sessions: Sessions) -> None:
     session = begin(sessions)
     for n in range(1, 5):
         answered(sessions, session, f"q{n}", f"a{n}")
-    assert sessions.supersede_from(session.id, 2) == 3
-    answered(sessions, session, "edited", "anew")
+    assert answered(sessions, session, "edited", "anew", instead_of=2) == 2
     assert [(turn.number, turn.question) for turn in sessions.turns(session.id)] == [(1, "q1"), (2, "edited")]
     assert sessions.find(session.id).n_turns == 2
+
+
+def test_a_question_takes_the_place_of_another_in_one_step(sessions: Sessions) -> None:
+    """What fails when the new question is recorded leaves the old one where it was."""
+    session = begin(sessions)
+    answered(sessions, session, "q1", "a1")
+    with pytest.raises(TypeError):
+        sessions.begin_turn(session.id, "edited", {"no JSON": object()}, instead_of=1)
+    assert [(turn.number, turn.question) for turn in sessions.turns(session.id)] == [(1, "q1")]
+
+
+def test_rows_tell_one_turn_from_another_with_its_number(sessions: Sessions) -> None:
+    """A turn keeps its row while it is answered; one that is asked in its place has another."""
+    session = begin(sessions)
+    answered(sessions, session, "q1", "a1")
+    number = sessions.begin_turn(session.id, "q2")
+    before = sessions.rows(session.id)
+    sessions.finish_turn(session.id, number, answer="a2", thinking="", tokens=[], status="done", proof={})
+    assert sessions.rows(session.id) == before
+    answered(sessions, session, "edited", "anew", instead_of=2)
+    after = sessions.rows(session.id)
+    assert after.keys() == before.keys() == {1, 2}
+    assert [after[n] == before[n] for n in (1, 2)] == [True, False]
+
+
+def test_only_who_began_a_turn_ends_it(sessions: Sessions, path: Path) -> None:
+    """Another program, or this one after a restart, cannot write into a turn that it did not begin."""
+    session = begin(sessions)
+    number = sessions.begin_turn(session.id, "Who?")
+    with Sessions(path, launch="another") as other:
+        with pytest.raises(SessionError, match="no longer being answered"):
+            other.update_answer(session.id, number, "Ben", "")
+        with pytest.raises(SessionError, match="no longer part"):
+            other.finish_turn(session.id, number, answer="Ben", thinking="", tokens=[], status="done", proof={})
+    sessions.update_answer(session.id, number, "Ann", "")
+    assert [turn.answer for turn in sessions.turns(session.id)] == ["Ann"]
+
+
+def test_a_file_that_another_process_set_aside_is_not_written_on(sessions: Sessions, path: Path) -> None:
+    """Who has the chats open goes over to the new file: what is asked from then on is not deleted with the old one."""
+    session = begin(sessions)
+    answered(sessions, session, "q1", "Under a loose board.")
+    with sessions._reading() as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    at = path.read_bytes().rindex(b"Under a loose board.")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"Above")
+    soundness.withdraw(path)
+    with Sessions(path) as other:
+        assert "were damaged" in other.notice
+        answered(sessions, session, "q2", "In the kitchen.")
+        assert [(turn.question, turn.answer) for turn in other.turns(session.id)] == [("q2", "In the kitchen.")]
+    for left in path.parent.glob("*.damaged-*"):
+        left.unlink()
+    answered(sessions, session, "q3", "Yes.")
+    assert [turn.question for turn in sessions.turns(session.id)] == ["q2", "q3"]
 
 
 def test_superseded_kept(sessions: Sessions, path: Path) -> None:
     """Superseded turns stay in the file as history."""
     session = begin(sessions)
     answered(sessions, session, "old", "old answer")
-    sessions.supersede_from(session.id, 1)
-    answered(sessions, session, "new", "new answer")
+    answered(sessions, session, "new", "new answer", instead_of=1)
     raw = sqlite3.connect(path)
     rows = raw.execute("SELECT question, current FROM turns ORDER BY row").fetchall()
     raw.close()
@@ -213,7 +276,7 @@ def test_no_free_id(path: Path) -> None:
     [
         lambda s: s.turns("zzzzzzzz"),
         lambda s: s.begin_turn("zzzzzzzz", "?"),
-        lambda s: s.supersede_from("zzzzzzzz", 1),
+        lambda s: s.begin_turn("zzzzzzzz", "?", instead_of=1),
         lambda s: s.rename("zzzzzzzz", "x"),
         lambda s: s.delete("zzzzzzzz"),
     ],
@@ -240,7 +303,7 @@ def test_delete_erases(sessions: Sessions, path: Path) -> None:
     answered(sessions, kept, "ordinary", "words")
     for n in range(20):
         answered(sessions, gone, f"xylophonic {n}", "quizzaciously " * 300)
-    sessions.supersede_from(gone.id, 10)
+    answered(sessions, gone, "xylophonic", "quizzaciously", instead_of=10)
     sessions.delete(gone.id)
     for file in path.parent.iterdir():
         content = file.read_bytes()
@@ -270,8 +333,7 @@ def test_search_current_only(sessions: Sessions) -> None:
     """Neither superseded turns nor the words of an answer before it is complete are found."""
     session = begin(sessions)
     answered(sessions, session, "obsolete", "x")
-    sessions.supersede_from(session.id, 1)
-    number = sessions.begin_turn(session.id, "present")
+    number = sessions.begin_turn(session.id, "present", instead_of=1)
     sessions.update_answer(session.id, number, "fleeting", "")
     assert [bool(sessions.search(word)) for word in ("obsolete", "present", "fleeting")] == [False, True, False]
 
@@ -316,10 +378,9 @@ def test_index_in_step(sessions: Sessions, path: Path) -> None:
     for n in range(3):
         answered(sessions, session, f"question {n}", f"answer {n}")
     sessions.finish_turn(session.id, 3, answer="corrected", thinking="", tokens=[], status="done", proof={})
-    sessions.supersede_from(session.id, 2)
-    sessions.update_answer(session.id, sessions.begin_turn(session.id, "running"), "so far", "")
+    sessions.update_answer(session.id, sessions.begin_turn(session.id, "running", instead_of=2), "so far", "")
     answered(sessions, other, "bye", "bye")
-    sessions.supersede_from(other.id, 1)
+    answered(sessions, other, "hello", "hello", instead_of=1)
     raw = sqlite3.connect(path)
     raw.execute("INSERT INTO search (search, rank) VALUES ('integrity-check', 1)")
     raw.close()

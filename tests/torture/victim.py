@@ -166,9 +166,16 @@ class ToldFake(FakeBackend):
 class ToldSessions(Sessions):
     """Chats that say when they write: "asked" and "finished" are what a reader may rely on from then on."""
 
-    def begin_turn(self, session_id: str, question: str, proof: Mapping[str, object] | None = None) -> int:
+    def begin_turn(
+        self,
+        session_id: str,
+        question: str,
+        proof: Mapping[str, object] | None = None,
+        *,
+        instead_of: int | None = None,
+    ) -> int:
         phase("question")
-        number = super().begin_turn(session_id, question, proof)
+        number = super().begin_turn(session_id, question, proof, instead_of=instead_of)
         say("asked", session_id, number, question)
         return number
 
