@@ -1,15 +1,15 @@
 """What the app remembers between runs: a reader's choices, and for each book the place and the bookmarks.
 
 One small JSON file, never the user's own configuration. Damaged, it is set aside before anything is written in its
-place; while it cannot be read, nothing is written. What it knows of the books that were not read for longest is
-forgotten first.
+place; while it cannot be read, nothing is written. It is read and written under a lock, so that no window writes over
+what another one has just written. What it knows of the books that were not read for longest is forgotten first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import count
@@ -27,6 +27,8 @@ MAX_DRAFT = 4000  # characters of a question that was not sent
 MAX_BYTES = 32_000_000  # more than all of that takes: a larger file is not ours
 MAX_OFFSET = 2**40
 CHECK = "check"
+# Another window holds the lock while it writes a small file; longer than this no key press can wait for it.
+WAIT_S, WAIT_STEP_S = 1.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Remembered:
 
     def keep(self, name: str, value: object) -> None:
         """Remember a choice."""
-        with suppress(OSError):
+        with suppress(OSError, StorageError), self._alone():
             found = self._load()
             if name not in found.values or found.values[name] != value:
                 self._write({**found.values, name: value}, found)
@@ -106,9 +108,13 @@ class Remembered:
         if not self._places:
             return True
         try:
-            found = self._load()
-        except OSError:
+            with self._alone():
+                return self._save()
+        except (OSError, StorageError):
             return False
+
+    def _save(self) -> bool:
+        found = self._load()
         before = places_in(found.values)
         unseen = self._unread & before.keys()
         noted = {d: joined(before[d], place) if d in unseen else place for d, place in self._places.items()}
@@ -132,15 +138,33 @@ class Remembered:
         """
         self._places.pop(digest, None)
         try:
-            found = self._load()
-        except OSError:
+            with self._alone():
+                return self._forget(digest)
+        except (OSError, StorageError):
             return False
+
+    def _forget(self, digest: str) -> bool:
+        found = self._load()
         books = sheets(found.values)
         if digest not in books:
             return True
         kept = {other: books[other] for other in books if other != digest}
         # Never set aside here, or what is to be forgotten would be kept there; the other books stay as they are.
         return self._write({**found.values, "books": kept}, replace(found, whole=True))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other windows from writing for the time of the block.
+
+        Raises `OSError` when one of them does not let go in time, and where no lock can be had; `StorageError` where
+        there can be no folder.
+        """
+        from filelock import FileLock  # 16 ms
+
+        private_folder(self._path.parent)
+        lock = self._path.with_name(f"{self._path.name}.lock")
+        with FileLock(lock, timeout=WAIT_S, poll_interval=WAIT_STEP_S, mode=0o600):
+            yield
 
     def _load(self) -> Found:
         """Read the file. Raises `OSError`, but not for a file that is not there."""

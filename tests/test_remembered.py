@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from cagchat import remembered as module
+from cagchat.files import write_bytes
 from cagchat.remembered import MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
 from tests.reading_cases import locations
 
@@ -57,6 +63,84 @@ def test_two_windows_keep_each_other_s_changes(tmp_path: Path) -> None:
     assert other.save()
     last = Remembered(file)
     assert (last.place("b00c"), last.place("d00d"), last.theme) == (Place(1), Place(2), "nord")
+
+
+def beside(work: Callable[[], object]) -> None:
+    """Do something in a thread, for which a lock that this one holds is another's, as for another process."""
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_what_two_windows_save_at_once_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window that saves while another one is about to write loses nothing of either: it waits, or has not saved."""
+    file = tmp_path / "ui.json"
+    one, other = Remembered(file), Remembered(file)
+    one.remember("b00c", Place(1))
+    other.remember("d00d", Place(2))
+    other.remember("e00e", Place(3))
+    saved = []
+
+    def meanwhile(path: Path, content: bytes) -> None:
+        monkeypatch.setattr(module, "write_bytes", write_bytes)
+        beside(lambda: saved.append(other.save()))
+        write_bytes(path, content)
+
+    monkeypatch.setattr(module, "write_bytes", meanwhile)
+    monkeypatch.setattr(module, "WAIT_S", 0.02)
+    assert one.save()
+    assert saved == [False]
+    assert other.save()
+    last = Remembered(file)
+    assert [last.place(digest) for digest in ("b00c", "d00d", "e00e")] == [Place(1), Place(2), Place(3)]
+
+
+def test_a_lock_that_is_not_had_is_a_save_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another window holds the lock nothing is written, nothing is raised, and what was noted stays noted."""
+    file = tmp_path / "ui.json"
+    window = Remembered(file)
+    window.theme = "nord"
+    window.remember("b00c", Place(7))
+    assert window.save()
+    before = file.read_bytes()
+    monkeypatch.setattr(module, "WAIT_S", 0.02)
+    with FileLock(tmp_path / "ui.json.lock"):
+        outcomes: list[bool] = []
+
+        def refused() -> None:
+            window.remember("d00d", Place(8))
+            window.theme = "light"
+            outcomes.extend((window.save(), Remembered(file).forget("b00c")))
+
+        beside(refused)
+        assert outcomes == [False, False]
+        assert file.read_bytes() == before
+        assert window.place("d00d") == Place(8)
+    assert window.save()
+    assert (Remembered(file).theme, Remembered(file).place("d00d")) == ("nord", Place(8))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Where locks are refused no place is written, as no book is read there; nothing is raised."""
+
+    def refuse(fd: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    window = Remembered(tmp_path / "ui.json")
+    window.theme = "nord"
+    window.remember("b00c", Place(7))
+    assert not window.save()
+    assert window.place("b00c") == Place(7)
+    assert not (tmp_path / "ui.json").exists()
+
+
+def test_the_lock_is_private(tmp_path: Path) -> None:
+    """What stands beside the file is the lock alone, 0600 and empty."""
+    Remembered(tmp_path / "ui.json").theme = "nord"
+    (lock,) = (path for path in tmp_path.iterdir() if path.name != "ui.json")
+    assert (lock.name, lock.stat().st_mode & 0o777, lock.read_bytes()) == ("ui.json.lock", 0o600, b"")
 
 
 def kept_aside(folder: Path) -> list[bytes]:
