@@ -11,11 +11,12 @@ from typing import TypeVar
 from cagchat.cli.completion import book_names, model_names
 from cagchat.cli.output import narrate
 from cagchat.errors import UsageError
-from cagchat.settings import ANSWERING, ENGINE, rules
+from cagchat.settings import ANSWERING, ENGINE, SHOWN_LENGTH, cut, rules
 
 SHORT = {"kv_type": "--kv", "temperature": "--temp"}
 METAVARS = {"model": "PATH"}
 PROMPTS = 3  # for a password
+MOST = 10**9  # of whatever is counted: a database and a loop take it
 
 T = TypeVar("T")
 
@@ -92,8 +93,9 @@ def add_json(parser: argparse.ArgumentParser, *, action: bool = False) -> None:
 
 def at_least_one(text: str) -> int:
     """Read a count, for argparse."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    # Its length first: of a number with thousands of digits Python makes none.
+    if not (text.strip().isdecimal() and len(text) <= SHOWN_LENGTH and 1 <= int(text) <= MOST):
+        raise argparse.ArgumentTypeError(f"{cut(text)!r} is not a whole number from 1 to {MOST:,}")
     return int(text)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_engine, add_json, add_source
 from cagchat.errors import UsageError
+from cagchat.settings import cut, rules
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -41,7 +42,10 @@ def gigabytes(text: str) -> float:
     found = AMOUNT.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory; write 24GB")
-    return float(found[1])
+    number, most = float(found[1]), rules()["ram_gb"].high
+    if number > most:
+        raise argparse.ArgumentTypeError(f"{cut(text)!r} is too much memory: at most {most:,.0f}GB")
+    return number
 
 
 def run(app: App, args: argparse.Namespace) -> int:

@@ -201,13 +201,13 @@ def test_export_replaces_a_file_only_when_told_to(home: Path, capsys: pytest.Cap
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
-@pytest.mark.parametrize("limit", ["0", "-5", "many"])
+@pytest.mark.parametrize("limit", ["0", "-5", "many", "1000000001", "9" * 30, "9" * 5000])
 def test_a_search_shows_at_least_one_turn(limit: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number of hits below one is wrong usage."""
+    """A number of hits below one, or beyond what a database counts, is wrong usage."""
     with pytest.raises(SystemExit) as ended:
         main(["sessions", "search", "noon", "--limit", limit])
     assert ended.value.code == 2
-    assert "not a whole number from 1 on" in capsys.readouterr().err
+    assert "not a whole number from 1 to 1,000,000,000" in capsys.readouterr().err
 
 
 def test_a_limit_is_told_with_the_proof() -> None:
