@@ -210,13 +210,14 @@ def print_path(app: App, args: argparse.Namespace) -> int:
 def add_model(app: App, args: argparse.Namespace) -> int:
     """Link a file, or all parts of a split one, into the own folder; an address is fetched."""
     from cagchat.cli.app import say
+    from cagchat.documents.gathering import expanded
     from cagchat.errors import ModelError, UsageError
     from cagchat.files import private_folder
     from cagchat.models.gguf import read_header
 
     if is_address(args.source):
         return get_model(app, args.source, "", "")
-    path = Path(args.source).expanduser().absolute()
+    path = expanded(args.source).absolute()
     parts = read_header(path).part_paths
     for part in parts:
         if not part.is_file():

@@ -113,11 +113,12 @@ def until_then(plan: Plan) -> str:
 
 def vocabulary(name: str | None) -> Path | None:
     """Return the GGUF to count with, once it is known to be one. Raises `ModelError`."""
+    from cagchat.documents.gathering import expanded
     from cagchat.models.gguf import read_any_header
 
     if name is None:
         return None
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not read_any_header(path).vocabulary_size:
         raise UsageError(f"{path} holds no vocabulary.", "Give a GGUF of a language model, or its vocabulary alone.")
     return path

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cagchat.sessions.session import Session, Turn
 
 HEADERS = ("Chat", "Title", "Book", "Turns", "Last used", "Model")
+WHERE_TO_EXPORT = "Name a file in a folder that exists and can be written."
 CHAT_HELP = 'its id, its title, a unique beginning of either, or "last"'
 
 
@@ -181,6 +182,8 @@ def export_chat(app: App, args: argparse.Namespace) -> int:
     from datetime import datetime
 
     from cagchat.cli.app import say
+    from cagchat.errors import StorageError
+    from cagchat.files import write_bytes
     from cagchat.sessions.export import to_json, to_markdown
 
     session = app.sessions.find(args.chat)
@@ -194,29 +197,38 @@ def export_chat(app: App, args: argparse.Namespace) -> int:
     if args.output == "-":
         put(text, end="")
         return 0
-    path = Path(args.output).expanduser()
+    path = export_path(args.output)
     if path.is_file() and not confirmed(
         f"{args.output} is there already. Replace it?", yes=args.yes, what="replace a file that is there"
     ):
         say("Nothing was written.")
         return 1
-    write_file(path, text)
+    try:
+        write_bytes(path, text.encode())
+    except StorageError as error:
+        raise StorageError(error.message, WHERE_TO_EXPORT) from error
     say(f"Wrote {args.output}.")
     return 0
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write an export, readable by its owner only. Raises `StorageError` and `UsageError`."""
+def export_path(name: str) -> Path:
+    """Return the file that an export goes to, there or not. Raises `StorageError` and `UsageError`."""
+    from cagchat.documents.gathering import expanded
     from cagchat.errors import StorageError, UsageError
-    from cagchat.files import write_bytes
+    from cagchat.files import storage_error
 
-    target = path.resolve()
-    if target.exists() and not target.is_file():  # a rename would replace a device such as /dev/null
-        raise UsageError(f"{path} is not a file.", "Name a file, or leave out -o and redirect stdout.")
+    path = expanded(name)
     try:
-        write_bytes(target, text.encode())
-    except StorageError as error:
-        raise StorageError(error.message, "Name a file in a folder that exists and can be written.") from error
+        target = path.resolve()
+        # A rename would replace a device such as /dev/null. What is a link still leads back to itself.
+        usable = target.is_file() or not (target.exists() or target.is_symlink())
+    except OSError as error:  # the name is too long, say
+        raise StorageError(storage_error(error, path).message, WHERE_TO_EXPORT) from error
+    except RuntimeError:  # a link that leads back to itself, before Python 3.13
+        usable = False
+    if not usable:
+        raise UsageError(f"{path} is not a file.", "Name a file, or leave out -o and redirect stdout.")
+    return target
 
 
 def rename_chat(app: App, args: argparse.Namespace) -> int:

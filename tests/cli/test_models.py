@@ -197,6 +197,7 @@ def test_file_that_is_no_model_is_not_added(terminal: Terminal, tmp_path: Path) 
     """What cannot be loaded is refused before anything is linked."""
     (tmp_path / "x.gguf").write_bytes(b"<html>")
     assert "not a GGUF file" in error_of(terminal("models", "add", tmp_path / "x.gguf"))
+    assert "There is no model at" in error_of(terminal("models", "add", "~no-such-user/x.gguf"))
     assert own() == []
 
 

@@ -284,6 +284,7 @@ def test_tokenizer_that_is_no_gguf_is_refused(cagchat: Terminal, book: Path, tmp
     (tmp_path / "x.gguf").write_bytes(b"nothing")
     error_of(cagchat("plan", book, "--vram", "24", "--tokenizer", tmp_path / "x.gguf"))
     error_of(cagchat("plan", book, "--vram", "24", "--tokenizer", tmp_path / "none.gguf"))
+    error_of(cagchat("plan", book, "--vram", "24", "--tokenizer", "~no-such-user/none.gguf"))
 
 
 def test_tokenizer_without_a_vocabulary_is_a_usage_error(cagchat: Terminal, book: Path, tmp_path: Path) -> None:

@@ -233,6 +233,28 @@ def test_export_never_replaces_a_folder_or_device(home: Path, capsys: pytest.Cap
     assert "is not a file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 3000, "~no-such-user/chat.md"])
+def test_export_to_a_name_that_cannot_be_is_bad_input(
+    name: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is too long, or in the home folder of nobody, is one line with a hint about files."""
+    chat()
+    monkeypatch.chdir(home)
+    assert main(["sessions", "export", "last", "-o", name]) == 1
+    err = capsys.readouterr().err
+    assert "cannot be written" in err
+    assert "Name a file" in err
+
+
+def test_export_never_replaces_a_link_in_a_circle(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A link that leads back to itself is no file, and is refused as wrong usage."""
+    chat()
+    (home / "chat.md").symlink_to(home / "chat.md")
+    assert main(["sessions", "export", "last", "-o", str(home / "chat.md")]) == 2
+    assert "is not a file" in capsys.readouterr().err
+    assert (home / "chat.md").is_symlink()
+
+
 def test_rename_joins_the_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A title needs no quotes."""
     session = chat()
