@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat import __version__
-from cagchat.cli.output import give_up, is_terminal, refusal_of, take_any_character
+from cagchat.cli.output import give_up, is_terminal, refusal_of, take_any_byte, take_any_character
 from cagchat.printable import printable
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, or the library on a terminal; return 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
     for stream in (sys.stdout, sys.stderr):
         take_any_character(stream)
+    take_any_byte(sys.stdin)
     try:
         try:
             return command(list(sys.argv[1:] if argv is None else argv))

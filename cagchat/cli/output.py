@@ -1,4 +1,4 @@
-"""What is printed, and what becomes of it: on a terminal nothing that it would obey, and no refusal that is a defect.
+"""What the standard streams take: on a terminal nothing that it would obey, and nowhere a refusal that is a defect.
 
 stdout is data: where it is no terminal, it gets each character as it is.
 """
@@ -25,6 +25,13 @@ def take_any_character(stream: TextIO | None) -> None:
     utf_8 = stream.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     if stream.errors == "strict" or (stream.errors == "surrogateescape" and not utf_8):
         stream.reconfigure(errors="backslashreplace")
+
+
+def take_any_byte(stream: TextIO | None) -> None:
+    """Let what is typed or piped in have a mark in place of bytes that its encoding lacks; a book is read as bytes."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
+        with suppress(io.UnsupportedOperation):  # something was read from it already
+            stream.reconfigure(errors="replace")
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -77,6 +77,18 @@ def test_question_from_stdin(
     assert "Perrin" in outcome.out
 
 
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_question_that_is_not_utf_8(
+    errors: str, cagchat: Terminal, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes on stdin that are no character have a mark in their place, and the rest of the question is asked."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"caf\xe9? " + QUESTION.encode()), encoding="utf-8", errors=errors)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    outcome = cagchat("ask", "--fake", "--json", book, "-")
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["question"] == f"caf\ufffd? {QUESTION}"
+
+
 def test_flags_may_stand_anywhere(cagchat: Terminal, book: Path) -> None:
     """A flag between the book and the question changes nothing; a second question is one too many."""
     assert cagchat("ask", "--fake", book, QUESTION).code == 0

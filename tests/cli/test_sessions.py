@@ -312,6 +312,19 @@ def test_rm_on_a_terminal_asks(home: Path, monkeypatch: pytest.MonkeyPatch, type
     assert remaining() == ([session.id] if code else [])
 
 
+def test_an_answer_that_is_not_utf_8_is_no_yes(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever bytes a terminal sends, they are an answer."""
+    session = chat()
+    stdin = io.TextIOWrapper(io.BytesIO(b"\xe9\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["sessions", "rm", session.id]) == 1
+    assert "Nothing was deleted." in capsys.readouterr().err
+    assert remaining() == [session.id]
+
+
 def test_unknown_chat_is_bad_input(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A chat that is not there ends with 1, and the hint lists those that are."""
     session = chat()
