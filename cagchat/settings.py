@@ -297,14 +297,25 @@ def from_text(rule: Rule, text: str, place: str) -> Value:
             value = int(word) if rule.kind is int else float(word)
     except ValueError as error:
         raise refused(rule, text, place) from error
+    if rule.name != "model" and not is_utf_8(text):  # the name of a file may be any bytes, a text for the model not
+        raise ConfigError(f"{place} is {cut(shown(text))}, which is not UTF-8.", rule.doc)
     return checked(rule, value, place)
+
+
+def is_utf_8(text: str) -> bool:
+    """Tell whether a text of the command line or the environment, which may be any bytes, is one in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refused(rule: Rule, value: object, place: str) -> ConfigError:
     """Describe a value that a setting does not take."""
     from difflib import get_close_matches
 
-    near = get_close_matches(str(value).lower(), rule.choices, n=1)
+    near = get_close_matches(value.lower(), rule.choices, n=1) if isinstance(value, str) else []
     return ConfigError(
         f"{place} is {cut(shown(value))}, which is not {rule.allowed}.",
         f"Did you mean {near[0]}?" if near else f"{rule.doc} The default is {shown(rule.default)}.",
@@ -315,7 +326,12 @@ def shown(value: object) -> str:
     """Return a value as it is written in the file."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    try:
+        return str(value)
+    except ValueError:  # Python spells no number of thousands of digits, which may be given in hexadecimal ones
+        return "a number of thousands of digits"
 
 
 def cut(text: str) -> str:
@@ -351,6 +367,8 @@ def parse_toml(text: str, file: Path) -> dict[str, object]:
             f"{file}, line {line}, is not TOML: {reason[:1].lower()}{reason[1:]}.",
             'Each line is KEY = VALUE; a text stands in "quotes", and # begins a comment.',
         ) from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets in brackets
+        raise ConfigError(f"{file} holds a number or a list that is too long to be read.", "Shorten it.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +431,11 @@ def write_value(file: Path, key: str, text: str) -> Value:
     import tomli_w
 
     value = from_text(rule_of(key, rules(), str(file)), text, key)
+    if isinstance(value, str) and not is_utf_8(value):
+        raise ConfigError(
+            f"{file} cannot hold {cut(shown(value))}: TOML is UTF-8, and this is not.",
+            f"Give it as {rules()[key].flag} each time, or rename the file that it is the name of.",
+        )
     old = read_text(file)
     wanted = {**parse_toml(old, file), key: value}
     line_end = "\r\n" if "\r\n" in old else "\n"

@@ -147,6 +147,28 @@ def test_bad_toml(file: Path, text: str, line: int) -> None:
     assert f"{file}, line {line}, is not TOML" in refusal(file).message
 
 
+@pytest.mark.parametrize("line", [f"threads = {'9' * 5000}", f"model = {'[' * 5000}"], ids=["digits", "brackets"])
+def test_toml_that_is_too_long(file: Path, line: str) -> None:
+    """A number or a list that Python does not read is refused by the file's name, and nothing is written there."""
+    file.write_text(f"{line}\n")
+    assert f"{file} holds a number or a list that is too long" in refusal(file).message
+    with pytest.raises(ConfigError):
+        write_value(file, "batch", "1")
+    assert file.read_text() == f"{line}\n"
+
+
+def test_number_too_long_to_be_shown(file: Path) -> None:
+    """A number that can be read in hexadecimal digits, and not be written in decimal ones, is out of range."""
+    file.write_text(f"threads = 0x{'f' * 5000}\n")
+    assert "is a number of thousands of digits, which is not" in refusal(file).message
+
+
+def test_text_that_is_not_utf_8(file: Path) -> None:
+    """The name of a model's file may be any bytes; a text for the model may not."""
+    assert resolve(file, {"CAGCHAT_MODEL": "caf\udce9.gguf"}, {}).settings.model == "caf\udce9.gguf"
+    assert "which is not UTF-8" in refusal(file, {"CAGCHAT_INSTRUCTIONS": "caf\udce9"}).message
+
+
 def test_unreadable(tmp_path: Path) -> None:
     """A folder in the file's place, or bytes that are no text, are refused by name."""
     assert "cannot be read" in refusal(tmp_path).message

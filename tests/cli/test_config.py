@@ -31,6 +31,19 @@ def shown(capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
     return {name: (value, origin) for name, value, origin in rows}
 
 
+def test_a_name_that_is_not_utf_8_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """TOML is UTF-8: a file's name in other bytes is refused in one line that says how else to give it."""
+    assert main(["config", "set", "batch", "64"]) == 0
+    before = config_file().read_bytes()
+    assert main(["config", "set", "model", "caf\udce9.gguf"]) == 1
+    err = capsys.readouterr().err
+    assert "TOML is UTF-8" in err
+    assert "--model" in err
+    assert main(["config", "set", "instructions", "caf\udce9"]) == 1
+    assert "which is not UTF-8" in capsys.readouterr().err
+    assert config_file().read_bytes() == before
+
+
 def test_every_setting_is_shown_with_its_origin(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
