@@ -194,7 +194,7 @@ class FakeBackend:
 
     def named_model(self, settings: Settings) -> Path | None:
         """See the protocol. A file is a model of llama.cpp's, and what was read with it no state of this engine's."""
-        return Path(settings.model) if settings.model and not Path(settings.model).is_file() else None
+        return Path(settings.model) if settings.model and not is_file(Path(settings.model)) else None
 
     def cards(self, settings: Settings, model: Path | None = None) -> tuple[Card, ...]:
         """See the protocol."""
@@ -242,13 +242,14 @@ class FakeBackend:
 
     def facts(self, model: Path) -> ModelFacts:
         """See the protocol."""
-        if model.is_file():
+        if is_file(model):
             raise ModelError(f"{model} is a model for llama.cpp.", "Leave out --fake to use it.")
         return ModelFacts(
             path=model,
             name="Fake model of bytes",
             architecture="fake",
-            tensor_digest=f"fake {model}",
+            # States are found by it in UTF-8, which the name of a file need not be.
+            tensor_digest=f"fake {model}".encode(errors="backslashreplace").decode(),
             meaning_digest="fake",
             chat_template=self.script.chat_template,
             context_length=self.script.context_trained,
@@ -272,3 +273,11 @@ class FakeBackend:
     def crashed(self, engine: Engine, died: EngineDied) -> str:
         """See the protocol."""
         return ""
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file; a path that the system refuses, because it is too long, is that of none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

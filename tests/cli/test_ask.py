@@ -223,6 +223,13 @@ def test_cut_model(cagchat: Terminal, book: Path, tmp_path: Path, models: Path) 
     assert str(model) in error_of(cagchat("ask", "--model", model, book, QUESTION))
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 3000, "\udcff", "~no-such-user/x"])
+def test_any_name_of_a_fake_model(name: str, cagchat: Terminal, book: Path) -> None:
+    """The engine without a model takes whatever is called one, too long for a file or not UTF-8, and knows it again."""
+    assert FIRST_PROOF.search(cagchat("ask", "--fake", "--model", name, book, QUESTION).err)
+    assert LATER_PROOF.search(cagchat("ask", "--fake", "--model", name, book, QUESTION).err)
+
+
 def test_damaged_state_without_rereading(cagchat: Terminal, book: Path) -> None:
     """With --no-reread a damaged state is an error that names the file; without it the book is read again."""
     cagchat("read", "--fake", book)
