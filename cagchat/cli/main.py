@@ -62,15 +62,19 @@ def build_parser(only: str) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, or the library on a terminal; return 0, 1 for bad input, 2 for wrong usage, 130 when stopped."""
-    for stream in (sys.stdout, sys.stderr):
-        take_any_character(stream)
-    take_any_byte(sys.stdin)
     try:
+        for stream in (sys.stdout, sys.stderr):
+            take_any_character(stream)
+        take_any_byte(sys.stdin)
         try:
             return command(list(sys.argv[1:] if argv is None else argv))
         finally:  # after --help and wrong usage too: at the interpreter's end nobody could say what went wrong
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except KeyboardInterrupt:  # before `run`, while modules are imported: nothing has begun, and nothing is said
+        from cagchat.errors import Stopped
+
+        return Stopped.exit_code
     except BrokenPipeError:  # whoever read stdout has gone
         give_up(sys.stdout)
         return 1
