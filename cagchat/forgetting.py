@@ -43,8 +43,8 @@ def aside_of(states: States, leaving: Collection[StateFolder]) -> list[StateFold
 def forget_titles(locations: Locations, leaving: Collection[StateFolder] = ()) -> None:
     """Forget which files hold books that no state is of, but for those that are about to be deleted.
 
-    Called before they are, so that a program that is killed in between leaves files to be parsed again and not the name
-    of a deleted book.
+    Called before they are, and when nothing refuses it any more, so that a program that is killed in between leaves
+    files to be parsed again and not the name of a deleted book.
     """
     folders = States(locations.states).all()
     Identities.under(locations).keep_only(digests_of(folder for folder in folders if folder not in leaving))

@@ -13,6 +13,7 @@ from cagchat.cli.books import standings, states_of
 from cagchat.cli.completion import state_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
 from cagchat.cli.tables import moment, print_json, print_lines, print_pairs, print_table
+from cagchat.errors import CagchatError
 from cagchat.settings import rules
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cagchat.states.manifest import Manifest
     from cagchat.states.pruning import Removal
     from cagchat.states.standing import Standing
-    from cagchat.states.store import StateFolder
+    from cagchat.states.store import StateFolder, States
 
 DAY_S = 86400.0
 HEADERS = ("Title", "Tokens", "Model", "KV", "Size", "Status", "Last used")
@@ -260,28 +261,45 @@ def verify_states(app: App, args: argparse.Namespace) -> int:
 
 
 def remove_states(app: App, args: argparse.Namespace) -> int:
-    """Delete states by name."""
-    from cagchat.cli.app import say
-    from cagchat.cli.places import forget_place
-    from cagchat.forgetting import aside_of, digest_of, forget_titles
+    """Delete states by name; those that are refused keep all that is theirs, and are told when the others are gone."""
+    from cagchat.cli.app import complain, say
+    from cagchat.forgetting import aside_of
     from cagchat.units import size
 
     states = states_of(app)
     states.finish_deleting()  # what an earlier `rm` that was killed has left, whatever is asked for now
-    folders = list(dict.fromkeys(folder_called(app, name) for name in args.names))
-    folders = [*aside_of(states, folders), *folders]  # those first: who is killed in between can name the book again
+    named = dict.fromkeys(folder_called(app, name) for name in args.names)
+    aside: dict[StateFolder, StateFolder] = {}  # what was set aside, and the state that it goes with, if that goes
+    for folder in named:
+        aside |= dict.fromkeys((each for each in aside_of(states, [folder]) if each not in named), folder)
+    folders = [*named, *aside]
     for folder in folders:
         say(f"{folder.name}, {size(folder.size_bytes())}")
     if not confirmed(f"Delete {'this' if len(folders) == 1 else f'these {len(folders)}'}?", yes=args.yes):
         say("Nothing was deleted.")
         return 1
-    forget_titles(app.locations, folders)
+    refusals: dict[StateFolder, CagchatError] = {}
     for folder in folders:
-        digest = digest_of(folder)
-        freed = states.delete(folder)
-        print(f"Deleted {folder.name}: {size(freed)} freed.", flush=True)
-        forget_place(app, digest)
-    return 0
+        if aside.get(folder) not in refusals:
+            try:
+                remove_state(app, states, folder)
+            except CagchatError as error:
+                refusals[folder] = error
+    for refusal in refusals.values():
+        complain(refusal.message, refusal.hint)
+    return max((refusal.exit_code for refusal in refusals.values()), default=0)
+
+
+def remove_state(app: App, states: States, folder: StateFolder) -> None:
+    """Delete one state, and forget what is known of its book where nothing is left of it."""
+    from cagchat.cli.places import forget_place
+    from cagchat.forgetting import digest_of, forget_titles
+    from cagchat.units import size
+
+    digest = digest_of(folder)
+    freed = states.delete(folder, leaving=lambda: forget_titles(app.locations, [folder]))
+    print(f"Deleted {folder.name}: {size(freed)} freed.", flush=True)
+    forget_place(app, digest)
 
 
 def prune(app: App, args: argparse.Namespace) -> int:

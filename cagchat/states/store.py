@@ -256,10 +256,11 @@ class States:
         found = ([pair for pair in known if way(*pair)] for way in ways)
         return next(filter(None, found), [])
 
-    def delete(self, folder: StateFolder) -> int:
+    def delete(self, folder: StateFolder, leaving: Callable[[], object] = lambda: None) -> int:
         """Delete a state with everything in it and return how many bytes that freed.
 
         Refused while another process reads the book or anybody has it open, and where the file system keeps no locks.
+        `leaving` is called once nothing refuses it any more, before anything is deleted.
         """
         from filelock import FileLock, Timeout
 
@@ -283,6 +284,7 @@ class States:
                 size = folder.size_bytes()
                 try:
                     with alone(folder.path):
+                        leaving()
                         # Renamed first, so that a process that looks meanwhile finds all of it or nothing.
                         gone = folder.path.with_name(f"{DELETING}{folder.name}")
                         folder.path.rename(gone)

@@ -24,6 +24,7 @@ from cagchat.models.facts import Entry, ModelFacts, remember, stamps
 from cagchat.remembered import Place, Remembered, places_in
 from cagchat.sessions.store import Sessions
 from cagchat.settings import Settings
+from cagchat.states.in_use import Hold
 from cagchat.states.manifest import Manifest, StateFile
 from cagchat.states.store import StateFolder, States
 from tests.engine_cases import model_path
@@ -571,6 +572,76 @@ def test_rm_refuses_a_book_being_read(home: Path, capsys: pytest.CaptureFixture[
     with FileLock(folder.lock_path):
         assert main(["library", "rm", folder.name, "-y"]) == 2
     assert folder.exists()
+
+
+def hinted(err: str) -> list[str]:
+    """Return the sentences of the errors that were told."""
+    return [line.removeprefix("cagchat: ") for line in err.splitlines() if line.startswith("cagchat: ")]
+
+
+def test_rm_of_an_open_book_leaves_all_of_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A book that is open in a chat keeps what was set aside of it, its title and its place."""
+    aside = read(home, capsys).set_aside("why")
+    folder = read(home, capsys)
+    digest = folder.manifest().book.digest
+    leave_off(digest, Place(7, (1, 2)))
+    hold = Hold(folder.path)
+    before = tree(folder.path) | tree(aside)
+    assert main(["library", "rm", folder.name, "-y"]) == 2
+    hold.release()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert hinted(err) == [f"{folder.name} is open in a chat."]
+    assert tree(folder.path) | tree(aside) == before
+    assert titles() == ["The Lamp"]
+    assert placed() == {digest: Place(7, (1, 2))}
+
+
+def test_rm_goes_on_with_the_others(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several books those that are refused are told at the end, and the others go with all that is theirs."""
+    kept = [StateFolder(read(home, capsys, "Lamp").set_aside("why")), read(home, capsys, "Lamp")]
+    gone = [StateFolder(read(home, capsys, "Rope").set_aside("why")), read(home, capsys, "Rope")]
+    busy = read(home, capsys, "Tower")
+    hold = Hold(kept[1].path)
+    with FileLock(busy.lock_path):
+        assert main(["library", "rm", "the lamp", "the tower", "the rope", "-y"]) == 2
+    hold.release()
+    out, err = capsys.readouterr()
+    assert [line.split(":")[0] for line in out.splitlines()] == [f"Deleted {folder.name}" for folder in reversed(gone)]
+    assert hinted(err) == [f"{kept[1].name} is open in a chat.", f"{busy.name} is being read by another process."]
+    left = sorted(path.name for path in states().root.iterdir() if path.is_dir())
+    assert left == sorted(folder.name for folder in (*kept, busy))
+    assert titles() == ["The Lamp", "The Tower"]
+
+
+def test_rm_of_an_open_book_and_of_what_stands_aside(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was set aside goes when it is named itself, whatever becomes of the state."""
+    named, other = (StateFolder(read(home, capsys).set_aside("why")) for _ in range(2))
+    folder = read(home, capsys)
+    hold = Hold(folder.path)
+    assert main(["library", "rm", folder.name, named.name, "-y"]) == 2
+    hold.release()
+    assert (named.path.exists(), other.path.exists(), folder.path.exists()) == (False, True, True)
+
+
+def test_rm_deletes_what_stands_aside_after_the_state(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stops it in between has deleted the state, with the book's title, and can still delete what stands aside."""
+    aside = read(home, capsys).set_aside("why")
+    folder = read(home, capsys)
+    delete = States.delete
+
+    def interrupted(states: States, each: StateFolder, *others: Any, **options: Any) -> int:
+        delete(states, each, *others, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "delete", interrupted)
+        assert main(["library", "rm", folder.name, "-y"]) == 130
+    assert (folder.path.exists(), aside.exists(), titles()) == (False, True, [])
+    assert main(["library", "rm", aside.name, "-y"]) == 0
+    assert not aside.exists()
 
 
 # -- prune -------------------------------------------------------------------------------------------------------------
