@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cagchat import __version__
 from cagchat.cli import bench_device, bench_peers, bench_recall, bench_scaling, bench_synth
 from cagchat.cli.options import add_engine, at_least_one
+from cagchat.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +206,7 @@ def show(table: Table) -> None:
     """Print a table: drawn on a terminal, as Markdown elsewhere."""
     from cagchat.bench.tables import drawn, markdown
 
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         from rich.console import Console
 
         Console().print(drawn(table))

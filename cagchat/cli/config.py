@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_json, complete_with
-from cagchat.cli.output import put
+from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.settings import PREFIX, rules
 
@@ -73,7 +73,7 @@ def show(app: App, args: argparse.Namespace) -> int:
         print_json({"file": str(app.locations.config_file), "settings": settings})
         return 0
     rows = [(name, shown(value), origins[name]) for name, value in values.items()]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         print_table(HEADERS, rows)
     else:
         print_lines(rows)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cagchat.cli.books import standings, states_of
 from cagchat.cli.completion import state_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
+from cagchat.cli.output import is_terminal
 from cagchat.cli.tables import moment, print_json, print_lines, print_pairs, print_table
 from cagchat.errors import CagchatError
 from cagchat.settings import rules
@@ -114,7 +115,7 @@ def list_states(app: App, args: argparse.Namespace) -> int:
         listed = [as_object(standing) for standing in found]
         print_json({"states": listed, "aside": removed, "used_bytes": used, "budget_bytes": budget})
         return 0
-    if sys.stdout.isatty() and found:
+    if is_terminal(sys.stdout) and found:
         print_table(HEADERS, [shown(standing) for standing in found], numbers=NUMBERS)
     else:
         print_lines([plain(standing) for standing in found])

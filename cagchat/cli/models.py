@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import model_names
 from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
-from cagchat.cli.output import put
+from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.errors import CagchatError
 from cagchat.locations import locate
@@ -130,7 +130,7 @@ def list_models(app: App, args: argparse.Namespace) -> int:
     if args.json:
         print_json({"models": [as_object(model) for model in found], "folder": str(app.locations.models)})
         return 0
-    if sys.stdout.isatty() and found:
+    if is_terminal(sys.stdout) and found:
         rows = [(m.name, m.place, size(m.size_bytes), m.architecture or "damaged", known_as(m)) for m in found]
         print_table(HEADERS, rows, numbers=("Size",))
     else:
@@ -189,7 +189,7 @@ def list_available(app: App, args: argparse.Namespace) -> int:
         for entry in entries
         for file in entry.files
     ]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         print_table(AVAILABLE_HEADERS, rows, numbers=("Size", "Context"))
     else:
         print_lines(rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
 from cagchat.cli.options import add_json, add_yes, at_least_one, complete_with, confirmed
-from cagchat.cli.output import put
+from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import as_json, moment, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def list_chats(app: App, args: argparse.Namespace) -> int:
         print_json([as_object(session) for session in found])
         return 0
     rows = [(s.id, s.title, s.book_title, str(s.n_turns), moment(s.updated_at), s.model) for s in found]
-    if sys.stdout.isatty() and rows:
+    if is_terminal(sys.stdout) and rows:
         print_table(HEADERS, rows, numbers=("Turns",))
     else:
         print_lines(rows)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cagchat.cli.options import add_json, add_source, unlocked
+from cagchat.cli.output import is_terminal
 from cagchat.cli.tables import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         print_contents(document)
     else:
         write(document.text)
-    sys.stdout.flush()  # a pipe that is closed shows here, where it is expected
+    print(end="", flush=True)  # a pipe that is closed shows here, where it is expected
     return 0
 
 
@@ -94,7 +95,8 @@ def body(document: Document, section: Section) -> str:
 
 def write(text: str) -> None:
     """Print a text as it is, with a line end after it; line by line, so that a closed pipe ends it at once."""
-    sys.stdout.writelines(text.splitlines(keepends=True))
+    for line in text.splitlines(keepends=True):
+        print(line, end="")
     if not text.endswith("\n"):
         print()
 
@@ -111,7 +113,7 @@ def print_contents(document: Document) -> None:
         )
         for number, section in enumerate(document.sections, start=1)
     ]
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         print_table(HEADERS, rows, numbers=("No.", "Level", "Characters"))
     else:
         print_lines(rows)

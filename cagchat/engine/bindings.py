@@ -83,7 +83,8 @@ class LogTail:
                 self.buffers.append(Buffer(device, cast(Any, kind), round(float(mib) * (1 << 20))))
             if last >= warning and (line := text.decode(errors="replace").strip()):
                 self._lines.append(line)
-                print(line, file=sys.stderr, flush=True)
+                if sys.stderr is not None:  # print would take stdout for it
+                    print(line, file=sys.stderr, flush=True)
 
         self._callback = ll.llama_log_callback(receive)  # kept: llama.cpp holds only a pointer
         ll.llama_log_set(self._callback, None)

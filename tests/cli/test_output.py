@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cagchat.bench.tables import Column, Table
+from cagchat.cli.bench import show
 from cagchat.cli.output import take_any_character
 from cagchat.engine.fake import FakeScript
 from cagchat.printable import printable
@@ -188,3 +190,57 @@ def test_a_current_folder_that_is_gone_is_said(
     gone.rmdir()
     question = [QUESTION] if command == "ask" else []
     assert "started in is gone" in error_of(cagchat(command, "eel.txt", *question))
+
+
+@pytest.fixture(scope="module")
+def home_with_a_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which BOOK was read and asked once."""
+    folder = tmp_path_factory.mktemp("chat")
+    assert apart(folder, "ask", "--fake", write_book(folder, chapters(1)), QUESTION).code == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "library",
+        "library info Lanterns",
+        "library verify",
+        "sessions",
+        "sessions show last",
+        "sessions export last",
+        "models",
+        "models list --available",
+        "config",
+        "text BOOK",
+        "text BOOK --section 1",
+        "text BOOK --toc",
+        "text BOOK --json",
+        "read --fake BOOK",
+        "ask --fake BOOK Who?",
+    ],
+)
+def test_a_stream_that_was_closed_is_no_defect(
+    command: str, home_with_a_chat: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that was started without stdout or stderr (`>&-`) does its work; neither stands in for the other."""
+    cagchat = terminal_at(home_with_a_chat, capsys, monkeypatch)
+    complete = cagchat(*words(command, home_with_a_chat))
+    for missing in ("stdout",), ("stderr",), ("stdout", "stderr"):
+        with monkeypatch.context() as closed:
+            for stream in missing:
+                closed.setattr(sys, stream, None)
+            outcome = cagchat(*words(command, home_with_a_chat))
+        assert outcome.code == 0
+        assert bool(outcome.out) == (bool(complete.out) and "stdout" not in missing)
+        assert bool(outcome.err) == (bool(complete.err) and "stderr" not in missing)
+
+
+def words(command: str, folder: Path) -> list[str | Path]:
+    return [folder / "lanterns.txt" if word == "BOOK" else word for word in command.split()]
+
+
+def test_a_table_of_measurements_without_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement whose report goes into a file may be started without stdout."""
+    monkeypatch.setattr(sys, "stdout", None)
+    show(Table("speed", "Speed", (Column("reason", "not measured"),), ({"reason": "No model."},)))
