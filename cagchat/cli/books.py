@@ -59,7 +59,7 @@ def session_to_continue(app: App, digest: str, title: str, name: str | None, go_
     from cagchat.sessions.naming import one_line
 
     title = one_line(title)
-    if name:
+    if name is not None:  # "" is refused: where a script's variable is not set, its chat would be left for a new one
         session = app.sessions.find(name)
         if session.book_digest != digest:
             raise SessionError(

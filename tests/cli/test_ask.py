@@ -129,6 +129,15 @@ def test_named_chat_is_continued(cagchat: Terminal, book: Path) -> None:
     assert (found["session"], found["turn"]) == (first["session"], 2)
 
 
+@pytest.mark.parametrize("name", ["", " "], ids=["empty", "blank"])
+def test_an_empty_name_is_no_new_chat(name: str, cagchat: Terminal, book: Path) -> None:
+    """Where a script's variable is not set, `--session ""` is refused, and no chat is begun."""
+    cagchat("ask", "--fake", book, QUESTION)
+    chats = cagchat("sessions").out
+    assert "empty name" in error_of(cagchat("ask", "--fake", "--session", name, book, "And then?"))
+    assert cagchat("sessions").out == chats
+
+
 def test_a_notice_stands_on_a_line_of_its_own(cagchat: Terminal, book: Path) -> None:
     """What is said when the answer reaches its limit is no part of it, and no blank line follows."""
     outcome = cagchat("ask", "--fake", "--max-tokens", "9", book, QUESTION)
