@@ -7,7 +7,8 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.completion import chat_names, paths
+from cagchat.cli.options import add_answering, add_book, add_engine, add_until, complete_with
 from cagchat.cli.output import narrate, put
 from cagchat.cli.tables import print_json
 
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_book(parser)
-    parser.add_argument(
+    other = parser.add_argument(
         "--with", dest="others", metavar="FILE", action="append", default=[], help="one more file of the same book"
     )
+    complete_with(other, paths)
     parser.add_argument(
         "question", metavar="QUESTION", nargs="?", help="the question; - or nothing reads it from stdin"
     )
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
-    chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    text = "go on with this chat: its id, its title, or a beginning"
+    complete_with(chat.add_argument("--session", metavar="CHAT", help=text), chat_names)
     add_until(parser)
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     add_answering(parser)

@@ -42,9 +42,16 @@ def run(app: App, args: argparse.Namespace) -> int:
 # A key was pressed and an answer is expected at once: a name that cannot be found out is left out without a word.
 
 
+def begins(name: str, prefix: str) -> bool:
+    """Tell whether a name begins with what was typed, as titles are found by it: in any case, with accents or not."""
+    from cagchat.states.store import fold
+
+    return fold(name).startswith(fold(prefix))
+
+
 def book_names(prefix: str, **others: object) -> list[str]:
     """Return files, and titles of books that have been read, that begin with `prefix`."""
-    return [*(title for title in titles(locate()) if title.startswith(prefix)), *paths(prefix)]
+    return [*(title for title in titles(locate()) if begins(title, prefix)), *paths(prefix)]
 
 
 def state_names(prefix: str, **others: object) -> list[str]:
@@ -57,7 +64,8 @@ def state_names(prefix: str, **others: object) -> list[str]:
         folders = [folder.name for folder in (*states.all(), *states.aside())]
     except OSError:
         return []
-    return [name for name in (*titles(locations), *folders) if name.startswith(prefix)]
+    found = (title for title in titles(locations) if begins(title, prefix))
+    return [*found, *(name for name in folders if name.startswith(prefix))]
 
 
 def model_names(prefix: str, **others: object) -> list[str]:
@@ -73,7 +81,10 @@ def model_names(prefix: str, **others: object) -> list[str]:
 
 
 def chat_names(prefix: str, **others: object) -> dict[str, str]:
-    """Return ids of chats that begin with `prefix`, the last used first, with their titles."""
+    """Return ids of chats that begin with `prefix`, with their titles, and titles that do, with their ids.
+
+    The last used comes first. A chat is offered once, so that a list of all has a line for each.
+    """
     import sqlite3
     from contextlib import closing
 
@@ -83,10 +94,18 @@ def chat_names(prefix: str, **others: object) -> dict[str, str]:
     try:
         # Read only: opening the chats as the program does could set a damaged file aside, and nobody would hear of it.
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0)) as db:
-            rows = db.execute("SELECT id, title FROM sessions ORDER BY updated_at DESC LIMIT ?", (CHATS_OFFERED,))
-            return {str(name): str(title) for name, title in rows if str(name).startswith(prefix)}
+            rows = db.execute("SELECT id, title FROM sessions ORDER BY updated_at DESC").fetchall()
     except sqlite3.Error:
         return {}
+    offered: dict[str, str] = {}
+    for name, title in ((str(name), str(title)) for name, title in rows):
+        if begins(name, prefix):
+            offered[name] = title
+        elif begins(title, prefix):
+            offered.setdefault(title, name)
+        if len(offered) == CHATS_OFFERED:
+            break
+    return offered
 
 
 def titles(locations: Locations) -> Iterable[str]:
@@ -100,13 +119,13 @@ def titles(locations: Locations) -> Iterable[str]:
     return dict.fromkeys(book.title for book in found if book and book.title)
 
 
-def paths(prefix: str) -> list[str]:
-    """Return files and folders that begin with `prefix`, hidden ones only when it asks for them."""
+def paths(prefix: str, **others: object) -> list[str]:
+    """Return files and folders that begin with `prefix`, hidden ones only when it asks for them; "~" stays as typed."""
     before, separator, start = prefix.rpartition(os.sep)
-    folder = Path(before + separator)
     try:
+        folder = Path(before + separator).expanduser()
         found = [(path.name, path.is_dir()) for path in sorted(folder.iterdir())]
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: nobody has that home folder
         return []
     return [
         f"{before}{separator}{name}{os.sep if is_dir else ''}"

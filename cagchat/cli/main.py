@@ -92,8 +92,10 @@ def command(arguments: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
+        from cagchat.cli.completion import begins
+
         words = os.environ.get("COMP_LINE", "").split()[1:]
-        argcomplete.autocomplete(build_parser(only=named(words)))
+        argcomplete.autocomplete(build_parser(only=named(words)), validator=begins)
     parser = build_parser(only=named(arguments))
     args = parse(parser, arguments)
     if args.command is None and not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_answering, add_book, add_engine, add_until
+from cagchat.cli.completion import chat_names
+from cagchat.cli.options import add_answering, add_book, add_engine, add_until, complete_with
 from cagchat.cli.output import put
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_book(parser, several=True)
     chat = parser.add_mutually_exclusive_group()
     chat.add_argument("-c", "--continue", dest="go_on", action="store_true", help="go on with the last chat about it")
-    chat.add_argument("--session", metavar="CHAT", help="go on with this chat: its id, its title, or a beginning")
+    text = "go on with this chat: its id, its title, or a beginning"
+    complete_with(chat.add_argument("--session", metavar="CHAT", help=text), chat_names)
     add_until(parser)
     parser.add_argument("--plain", action="store_true", help="chat line by line instead of on a screen of its own")
     add_answering(parser)

@@ -45,6 +45,13 @@ def completions(line: str, folder: Path) -> list[str]:
     return answer.read_text().split("\n")
 
 
+def begun(title: str) -> str:
+    """Begin a chat and return its id."""
+    private_folder(locate().data)
+    with Sessions(locate().sessions_db) as sessions:
+        return sessions.create(book_digest="d", book_title="b", book_path="p", model="m", title=title).id
+
+
 def read_lamp(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = home / "lamp.md"
     book.write_text("# The Lamp\n\nThe keeper lit the lamp at dusk. Nobody saw the ship that passed.\n")
@@ -88,6 +95,36 @@ def test_title_is_completed(home: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert completions("cagchat ask The", home) == ["The\\ Lamp"]
 
 
+@pytest.mark.parametrize("typed", ["the l", "THE"])
+def test_title_is_completed_in_any_case(home: Path, capsys: pytest.CaptureFixture[str], typed: str) -> None:
+    """A title is found by its beginning in any case, and so it is completed."""
+    read_lamp(home, capsys)
+    assert completions(f"cagchat ask '{typed}", home) == ["The Lamp"]
+    assert state_names(typed) == ["The Lamp"]
+
+
+@pytest.mark.parametrize("command", ["ask lamp.md --session", "open lamp.md --session", "sessions show", "sessions rm"])
+def test_chat_is_completed(home: Path, command: str) -> None:
+    """The program completes a chat by its id and by its title, wherever one is named; no file is offered for it."""
+    (home / "who.txt").touch()
+    chat = begun("Who lit it?")
+    assert completions(f"cagchat {command} {chat}"[:-2], home) == [chat]
+    assert completions(f"cagchat {command} who", home) == ["Who\\ lit\\ it\\?"]
+
+
+def test_choice_is_completed(home: Path) -> None:
+    """The value of a flag that takes one of a few is completed by those that begin as it does."""
+    assert completions("cagchat ask lamp.md --kv q", home) == ["q8_0", "q4_0"]
+
+
+@pytest.mark.parametrize("words", ["ask", "ask who.txt --with", "bench device"])
+def test_home_folder_is_completed(home: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Below "~" the files of the home folder are offered, and "~" stays as it was typed."""
+    monkeypatch.setenv("HOME", str(home))
+    (home / "lamp.md").touch()
+    assert completions(f"cagchat {words} ~/la", home) == ["~/lamp.md"]
+
+
 def test_model_is_completed(home: Path) -> None:
     """The value of --model is completed by the names of models that are on this disk."""
     write_model(private_folder(locate().models) / "Tiny-Q8_0.gguf", "qwen3", layers=1)
@@ -114,12 +151,22 @@ def test_states_are_titles_and_folders(home: Path, capsys: pytest.CaptureFixture
 
 
 def test_chats_are_ids_with_their_titles() -> None:
-    """A chat is named by its id and explained by its title."""
-    private_folder(locate().data)
-    with Sessions(locate().sessions_db) as sessions:
-        chat = sessions.create(book_digest="d", book_title="b", book_path="p", model="m", title="The long sleep")
-    assert chat_names(chat.id[:2]) == {chat.id: "The long sleep"}
+    """A chat is named by its id and explained by its title, or named by its title and explained by its id."""
+    chat = begun("Ä long sleep")
+    assert chat_names("") == {chat: "Ä long sleep"}
+    assert chat_names(chat[:2]) == {chat: "Ä long sleep"}
+    assert chat_names("a LONG") == {"Ä long sleep": chat}
     assert chat_names("no such beginning") == {}
+
+
+def test_a_chat_among_many_is_found_by_its_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many were used since, a chat whose title begins as typed is offered."""
+    monkeypatch.setattr("cagchat.cli.completion.CHATS_OFFERED", 3)
+    chat = begun("The first")
+    for _ in range(4):
+        begun("Another")
+    assert chat_names("The fi") == {"The first": chat}
+    assert len(chat_names("")) == 3
 
 
 @pytest.mark.parametrize("names", [state_names, chat_names])
