@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cagchat.cli.options import add_json, complete_with
+from cagchat.cli.options import add_json, complete_with, refuse_idle_json
 from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.settings import PREFIX, rules
@@ -46,6 +46,7 @@ def keys(prefix: str, **others: object) -> list[str]:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
+    refuse_idle_json(args)
     match args.action:
         case "path":
             put(str(app.locations.config_file))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.books import standings, states_of
 from cagchat.cli.completion import state_names
-from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
+from cagchat.cli.options import add_json, add_yes, complete_with, confirmed, refuse_idle_json
 from cagchat.cli.output import is_terminal
 from cagchat.cli.tables import moment, print_json, print_lines, print_pairs, print_table
 from cagchat.errors import CagchatError
@@ -86,6 +86,7 @@ def gigabytes(text: str) -> float:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
+    refuse_idle_json(args)
     match args.action:
         case "info":
             return show_info(app, args)

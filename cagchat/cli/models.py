@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import model_names
-from cagchat.cli.options import add_json, add_yes, complete_with, confirmed
+from cagchat.cli.options import add_json, add_yes, complete_with, confirmed, refuse_idle_json
 from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import print_json, print_lines, print_table
 from cagchat.errors import CagchatError
@@ -79,6 +79,7 @@ def entry_keys(prefix: str, **others: object) -> dict[str, str]:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
+    refuse_idle_json(args)
     match args.action:
         case "add":
             return add_model(app, args)

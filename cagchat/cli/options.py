@@ -89,6 +89,15 @@ def add_json(parser: argparse.ArgumentParser, *, action: bool = False) -> None:
     """Add --json. An `action` below a command leaves what the command was given, when it is not given itself."""
     default = argparse.SUPPRESS if action else False
     parser.add_argument("--json", action="store_true", default=default, help="print everything as JSON")
+    if action:
+        parser.set_defaults(has_json=True)
+
+
+def refuse_idle_json(args: argparse.Namespace) -> None:
+    """Raise `UsageError` where --json stands before an action that has no such flag: a program would wait for JSON."""
+    if args.json and args.action is not None and not getattr(args, "has_json", False):
+        action = f"{args.command} {args.action}"
+        raise UsageError(f"`cagchat {action}` takes no --json.", f"`cagchat {action} --help` shows what it takes.")
 
 
 def at_least_one(text: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import book_names, chat_names
-from cagchat.cli.options import add_json, add_yes, at_least_one, complete_with, confirmed
+from cagchat.cli.options import add_json, add_yes, at_least_one, complete_with, confirmed, refuse_idle_json
 from cagchat.cli.output import is_terminal, put
 from cagchat.cli.tables import as_json, moment, print_json, print_lines, print_table
 
@@ -63,6 +63,7 @@ def add_chat(parser: argparse.ArgumentParser) -> None:
 
 def run(app: App, args: argparse.Namespace) -> int:
     """Run one action."""
+    refuse_idle_json(args)
     match args.action:
         case "show":
             return show_chat(app, args)
