@@ -108,10 +108,15 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Nam
     """Parse a command line, also one in which a flag stands between the book and the question.
 
     Before Python 3.13 argparse takes an optional positional for missing at the first flag, and calls it unknown later.
+    Behind "--" the question may begin with a dash.
     """
     args, rest = parser.parse_known_args(arguments)
-    if len(rest) == 1 and getattr(args, "question", "") is None and (rest[0] == "-" or not rest[0].startswith("-")):
-        args.question = rest.pop()
+    if getattr(args, "question", "") is None:
+        match rest:
+            case ["--", question]:
+                args.question, rest = question, []
+            case [question] if question == "-" or not question.startswith("-"):
+                args.question, rest = question, []
     if rest:
         parser.error(printable(f"unrecognized arguments: {' '.join(rest)}"))
     return args

@@ -250,6 +250,25 @@ def test_damaged_state_without_rereading(cagchat: Terminal, book: Path) -> None:
     assert "set aside" in outcome.err
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["BOOK -- QUESTION", "BOOK --max-tokens 9 -- QUESTION", "--max-tokens 9 -- BOOK QUESTION", "-- BOOK QUESTION"],
+)
+@pytest.mark.parametrize("question", ["-what?", "--json", "Who?"])
+def test_behind_two_dashes_stands_the_question(line: str, question: str, cagchat: Terminal, book: Path) -> None:
+    """What follows "--" is no flag, wherever other flags stand."""
+    words = {"BOOK": str(book), "QUESTION": question}
+    assert cagchat("ask", "--fake", *(words.get(word, word) for word in line.split())).code == 0
+    (turn,) = json.loads(cagchat("sessions", "show", "last", "--json").out)["turns"]
+    assert turn["question"] == question
+
+
+@pytest.mark.parametrize("words", [["-what?"], ["--", "-what?", "more"], ["Who?", "--", "-what?"]])
+def test_more_than_a_question_is_wrong_usage(words: list[str], cagchat: Terminal, book: Path) -> None:
+    """A question that looks like a flag needs "--", and there is one question only."""
+    assert cagchat("ask", book, "--fake", *words).code == 2
+
+
 @pytest.mark.parametrize("arguments", [["--wrong"], ["--kv", "f32"], ["--threads", "many"], ["-c", "--session", "x"]])
 def test_wrong_usage(arguments: list[str], cagchat: Terminal, book: Path) -> None:
     """What the parser refuses is exit code 2."""
