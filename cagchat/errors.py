@@ -1,7 +1,7 @@
 """Every error that cagchat raises on purpose: one sentence for the reader and one hint.
 
     CagchatError
-    ├── UsageError               exit code 2: the command line is wrong
+    ├── UsageError               exit code 2: the command line is wrong, the value of a flag too
     ├── Stopped                  exit code 130: Ctrl-C; what was done is kept
     ├── BookError                the document cannot be used
     │   ├── BookTooLong          it does not fit the model's context
@@ -19,7 +19,7 @@
     │   └── StateMismatch        it was made with another setting: says which field
     ├── StorageError             disk full, folder not writable
     ├── SessionError             no such chat
-    └── ConfigError              a configuration value is wrong: file, key, nearest valid key
+    └── ConfigError              a value in a file or a variable is wrong: file, key, nearest valid key
 
 Messages are whole sentences with the path or number in them; hints say what to do next.
 """

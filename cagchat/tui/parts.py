@@ -22,7 +22,7 @@ class Parts(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The merged settings. Raises `ConfigError`."""
+        """The merged settings. Raises `ConfigError`, `UsageError` for the value of a flag."""
         ...
 
     @property

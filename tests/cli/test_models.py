@@ -242,7 +242,7 @@ def test_entry_is_fetched(terminal: Terminal, server: str, tiny: Path, monkeypat
     ("arguments", "code"),
     [
         (["qwen3.5-9c"], 1),
-        (["qwen3.5-9b", "--quant", "Q1"], 1),
+        (["qwen3.5-9b", "--quant", "Q1"], 2),
         (["smollm2-135m"], 1),
         (["owner/repository"], 2),
         (["a/b/c.gguf", "--quant", "Q8_0"], 2),
