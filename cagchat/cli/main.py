@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cagchat import __version__
 from cagchat.cli.output import give_up, is_terminal, refusal_of, take_any_byte, take_any_character
@@ -43,9 +43,19 @@ examples:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line on stderr or nowhere: argparse would take stdout for a closed one."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        if sys.stderr is None:
+            self.exit(2)
+        super().error(message)
+
+
 def build_parser(only: str) -> argparse.ArgumentParser:
     """Return the parser with every command's name, and with the options of `only` one of them."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cagchat",
         description=DESCRIPTION,
         epilog=EPILOG,

@@ -236,6 +236,16 @@ def test_a_stream_that_was_closed_is_no_defect(
         assert bool(outcome.err) == (bool(complete.err) and "stderr" not in missing)
 
 
+@pytest.mark.parametrize("line", ["ask", "nothing", "ask lamp.txt Who? --kv q3", "ask lamp.txt Who? --nothing"])
+def test_without_stderr_wrong_usage_is_an_exit_code(
+    line: str, cagchat: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong command line prints nothing among the data, even where there is no stderr to say it on."""
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stderr", None)
+        assert cagchat(*line.split()) == Outcome(2, "", "")
+
+
 def words(command: str, folder: Path) -> list[str | Path]:
     return [folder / "lanterns.txt" if word == "BOOK" else word for word in command.split()]
 
