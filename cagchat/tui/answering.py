@@ -9,7 +9,7 @@ from cagchat.errors import CagchatError, Stopped
 from cagchat.events import Answer, Answered, AskEvent, Limited, Reading, Thinking
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.event_notes import note_on
-from cagchat.tui.jobs import Answering
+from cagchat.tui.jobs import Answering, Job, Regenerate
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.shown import Shown, brief, clean, of_answer, of_turn
 from cagchat.tui.speed import Speed
@@ -17,7 +17,7 @@ from cagchat.tui.turn_view import TurnView
 
 if TYPE_CHECKING:
     from cagchat.tui.chat_screen import ChatScreen
-    from cagchat.tui.desk import Desk
+    from cagchat.tui.desk import Desk, Queued
 
 
 class Generation:
@@ -32,6 +32,7 @@ class Generation:
         self._timer = timer
         self._job: Answering | None = None
         self._question = ""
+        self._submitted: dict[Answering, tuple[Queued, str]] = {}  # those whose end was not told yet, their questions
         self._live: TurnView | None = None  # where it is shown
         self._limited: Limited | None = None
         self._stopping = False
@@ -60,10 +61,12 @@ class Generation:
             shown = Shown(number or (turns[-1].number + 1 if turns else 1), clean(question))
             live = await transcript.begin(shown)
         if self._job is not job:
-            self._screen.prompt.put_aside(question)
+            if not isinstance(job, Regenerate):
+                self._screen.prompt.put_aside(question)
             return
         self._live = live
-        self._desk.submit(job, self._screen, self._screen.book)  # not before there is where to show its events
+        queued = self._desk.submit(job, self._screen, self._screen.book)  # not before its events can be shown
+        self._submitted[job] = queued, question
         if self._stopping:
             self._desk.stop()
         self._screen.refresh_bindings()
@@ -79,6 +82,10 @@ class Generation:
         if self.running:
             self._desk.stop()
         self._job = self._live = None
+
+    def unasked(self) -> list[str]:
+        """Return the questions that were sent and whose turn has not come: when the desk is stopped, it never does."""
+        return [question for job, (queued, question) in self._submitted.items() if is_lost(job, queued)]
 
     async def happened(self, message: Happened) -> None:
         """Show an event of the answer."""
@@ -112,7 +119,11 @@ class Generation:
 
     async def ended(self, message: Ended) -> None:
         """Be ready for another; an error becomes a card and the chat goes on."""
-        if message.job is not self._job:
+        job = message.job
+        left = self._submitted.pop(job, None) if isinstance(job, Answering) else None
+        if job is not self._job:
+            if left is not None and is_lost(job, left[0]):
+                self._put_aside(left[1])
             return
         screen = self._screen
         screen.session = message.session
@@ -144,8 +155,11 @@ class Generation:
         if not prompt.text:
             prompt.write(self._question)
         else:
-            prompt.put_aside(self._question)
-            self._screen.notify("The question was not asked; Up in the prompt recalls it.", markup=False)
+            self._put_aside(self._question)
+
+    def _put_aside(self, question: str) -> None:
+        self._screen.prompt.put_aside(question)
+        self._screen.notify("The question was not asked; Up in the prompt recalls it.", markup=False)
 
     def _draw_reading(self, event: Reading) -> None:
         """Show how much of what the chat's limit needs is read."""
@@ -157,3 +171,8 @@ class Generation:
 
     def _count(self, n_tokens: int, state: str) -> None:
         self._screen.draw(state="◌ stopping" if self._stopping else state, speed=self._speed.count(n_tokens))
+
+
+def is_lost(job: Job, queued: Queued) -> bool:
+    """Tell whether what a job asks is in no record when it is stopped now; what is asked again is there already."""
+    return not queued.began and not isinstance(job, Regenerate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,12 @@ class BookBeside:
     def save(self) -> None:
         """Write the place."""
         self._remembered.save()
+
+    def leave(self, unasked: Sequence[str]) -> None:
+        """Write the place; questions that were sent and not asked yet are among what was being written."""
+        if unasked:
+            self.note(draft="\n".join(filter(None, (*unasked, self.place.draft))))
+        self.save()
 
     async def document(self) -> Document | None:
         """Return the book's text; None, and a card says why, when it cannot be read."""

@@ -500,6 +500,10 @@ and the border of the prompt shows it.
         else:
             self.notify(f"Written to {path}.", markup=False)
 
+    def on_unmount(self) -> None:
+        """Keep the questions that were sent and not asked yet: the record has nothing of them."""
+        self._beside.leave(self._generation.unasked())
+
     def draw(self, **changes: Any) -> None:
         """Change figures of the status line."""
         self._figures = replace(self._figures, **changes)

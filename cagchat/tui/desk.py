@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,17 @@ JOIN_S = (
 LEAVE_S = 0.6  # what leaving waits for the running job to write down what it has; quitting takes less than a second
 
 
+@dataclass(slots=True, eq=False)
+class Queued:
+    """A job in the queue. `began` tells whether its turn has come: one that is stopped before then never begins."""
+
+    number: int
+    job: Job
+    listener: MessagePump
+    book: OpenBook | None
+    began: bool = False
+
+
 class Desk:
     """Runs jobs one after the other on a thread of its own, which never keeps the program from ending."""
 
@@ -53,9 +65,10 @@ class Desk:
         self._answering = answering
         self._broke = broke
         self._timer = timer
-        self._queue: queue.SimpleQueue[tuple[int, Job, MessagePump, OpenBook | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._submitted = 0  # jobs are numbered, so that a stop ends those before it and none after it
         self._stopped = 0
+        self._beginning = threading.Lock()  # a job has either begun or been stopped before
         self._leaving = threading.Event()
         self._book: OpenBook | None = None
         self._conversation: Conversation | None = None
@@ -72,17 +85,20 @@ class Desk:
         conversation = self._conversation
         return conversation.session if conversation is not None else self._last_session
 
-    def submit(self, job: Job, listener: MessagePump, book: OpenBook | None = None) -> None:
-        """Queue a job; `listener` is posted what happens in it.
+    def submit(self, job: Job, listener: MessagePump, book: OpenBook | None = None) -> Queued:
+        """Queue a job and return its place there; `listener` is posted what happens in it.
 
         A job about `book` is refused when another one is open by its turn. Without it the job is about what is open.
         """
         self._submitted += 1
-        self._queue.put((self._submitted, job, listener, book))
+        queued = Queued(self._submitted, job, listener, book)
+        self._queue.put(queued)
+        return queued
 
     def stop(self) -> None:
         """End what was submitted so far soon, keeping what it did. Never waits."""
-        self._stopped = self._submitted
+        with self._beginning:
+            self._stopped = self._submitted
         self._interrupt()
 
     def flush(self) -> None:
@@ -101,7 +117,7 @@ class Desk:
     def _work(self) -> None:
         try:
             while (queued := self._queue.get()) is not None and not self._leaving.is_set():
-                self._run(*queued)
+                self._run(queued)
             self._kept.set()
             self._close()
         except Exception as error:  # the outer border of this thread
@@ -115,30 +131,34 @@ class Desk:
         if conversation is not None:
             conversation.stop()
 
-    def _run(self, number: int, job: Job, listener: MessagePump, book: OpenBook | None) -> None:
+    def _run(self, queued: Queued) -> None:
+        job, book = queued.job, queued.book
         error: CagchatError | None = None
         try:
             if book is not None and book is not self._book:
                 raise Stopped("This book is not open any more.", "Open it again from the library.")
-            self._do(number, job, listener)
+            self._do(queued)
         except CagchatError as raised:
             error = raised
         except OSError as refused:  # the system may refuse anything at any time: that is no defect of ours
             error = storage_error(refused, Path(refused.filename or self._sessions.path))
             error.__cause__ = refused
-        listener.post_message(Ended(job, error, self.session, self._limit))
+        queued.listener.post_message(Ended(job, error, self.session, self._limit))
 
-    def _do(self, number: int, job: Job, listener: MessagePump) -> None:
+    def _do(self, queued: Queued) -> None:
+        job, listener = queued.job, queued.listener
         if isinstance(job, Load | Weigh | LimitTo):
             if self._book is not None:
                 self._know(self._book, job, listener)
             return
-        if number <= self._stopped:
+        with self._beginning:
+            queued.began = queued.number > self._stopped
+        if not queued.began:
             raise Stopped("Stopped before it began.", "The same can be asked for again.")
         self._teller = teller = _Teller(job, listener, self._timer)
         try:
             for event in self._events(job):
-                if number <= self._stopped:
+                if queued.number <= self._stopped:
                     self._interrupt()  # the job forgets a stop that came before it had begun
                 if isinstance(event, Ready):
                     self._book = event.book

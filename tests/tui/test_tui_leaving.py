@@ -14,11 +14,19 @@ from cagchat.engine.backend import FakeBackend, Notify
 from cagchat.engine.fake import FakeEngine, FakeScript
 from cagchat.engine.protocol import Blob, Engine, EngineSettings, Transfer
 from cagchat.tui.app import CagchatApp
+from cagchat.tui.book_table import BookTable
+from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.preparing_screen import PreparingScreen
 from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, wait_until
 
 LANTERNS = "How many lanterns were there?"
+
+
+def gated(home: Path) -> tuple[Desktop, Gate]:
+    """Return a desktop whose engine can be held while it answers."""
+    gate = Gate()
+    return Desktop(home, FakeBackend(FakeScript(answers=ANSWERS, token_s=1.0), sleep=gate)), gate
 
 
 async def left(pilot: Pilot[None]) -> None:
@@ -153,3 +161,57 @@ def test_esc_never_leaves(tmp_path: Path) -> None:
         gate.release()
 
     run(Desktop(tmp_path, FakeBackend(FakeScript(answers=ANSWERS), sleep=gate)), drive)
+
+
+async def waiting_for_the_desk(pilot: Pilot[None], gate: Gate) -> ChatScreen:
+    """Send a question in a new chat while the engine still has to end the answer of another one."""
+    gate.hold(30)
+    chat = await ask(pilot, "Tell me everything", wait=False)
+    await wait_until(pilot, gate.waiting.is_set, "an answer half said")
+    await pilot.press("ctrl+n")
+    chat.prompt.write(LANTERNS)
+    await pilot.press("enter")
+    await wait_until(pilot, lambda: len(chat.transcript.views) == 1, "a question that waits for the desk")
+    return chat
+
+
+def test_a_question_whose_chat_is_left_before_its_turn_is_recalled(tmp_path: Path) -> None:
+    """What never got into a record can be recalled in the next chat, beside what is being written there."""
+    desktop, gate = gated(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await waiting_for_the_desk(pilot, gate)
+        await pilot.press("ctrl+n", *"And?")
+        gate.release()
+        await wait_until(pilot, lambda: bool(pilot.app._notifications), "a word about it")
+        assert chat.prompt.text == "And?"
+        await pilot.press("up")
+        assert chat.prompt.text == LANTERNS
+        assert not chat.transcript.views
+
+    run(desktop, drive)
+    assert [chat.title for chat in desktop.sessions.list()] == ["Tell me everything"]
+
+
+@pytest.mark.parametrize("keys", [["ctrl+q"], ["ctrl+n", "ctrl+q"], ["ctrl+o", "enter"]])
+def test_a_question_whose_book_is_left_before_its_turn_is_the_draft(tmp_path: Path, keys: list[str]) -> None:
+    """Who leaves the app, or opens a book, finds the question that was never asked in the prompt."""
+    desktop, gate = gated(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await waiting_for_the_desk(pilot, gate)
+        for key in keys:
+            await pilot.press(key)
+            if key == "ctrl+o":
+                await wait_until(pilot, lambda: isinstance(pilot.app.focused, BookTable), "the books")
+        if "ctrl+q" not in keys:
+            await wait_until(pilot, lambda: not chat.is_attached, "the end of the chat")
+        gate.release()
+
+    async def look(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert chat.prompt.text == LANTERNS
+
+    run(desktop, drive)
+    run(Desktop(tmp_path), look)
+    assert LANTERNS not in [chat.title for chat in desktop.sessions.list()]
