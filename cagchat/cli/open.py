@@ -102,7 +102,7 @@ def full_screen(
         raise screen.defect
     if line := screen.farewell():
         say(line)
-    return 0
+    return screen.exit_code
 
 
 def plain(app: App, source: Source, options: Options, choose: Callable[[OpenBook], Session | None]) -> int:

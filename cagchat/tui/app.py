@@ -28,6 +28,7 @@ from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.found import Look, look_around
 from cagchat.tui.gauge import Gauge, Measured, OpenMeter
+from cagchat.tui.hangup import on_hangup
 from cagchat.tui.help_screen import HelpScreen, help_for
 from cagchat.tui.keys import binding_ids, read_keys
 from cagchat.tui.library_screen import BookChosen, LibraryScreen, ReadingWanted
@@ -123,6 +124,7 @@ class CagchatApp(App[None]):
         self.parts = app
         self.book = book
         self.defect: Exception | None = None
+        self.exit_code = 0
         self._story = story
         self._options = options or Options()
         self._choose = choose
@@ -142,6 +144,8 @@ class CagchatApp(App[None]):
         theme = self._remembered.theme
         self.theme = theme if theme in self.available_themes else THEME
         self._write(KEEP_TITLE)
+        if not self.is_headless:
+            on_hangup(self._hang_up)
         if self._gauge is not None:
             self._gauge.start()
         if self.book is None:
@@ -255,11 +259,20 @@ class CagchatApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave at once; the running job is stopped now, and keeps what it did while the screen is given back."""
+        self._quit()
+
+    def _quit(self) -> None:
         self._desk.stop()
         if self._gauge is not None:
             self._gauge.stop()
         self._write(RESTORE_TITLE)
         self.exit()
+
+    def _hang_up(self, code: int) -> None:
+        """Leave in the same way, with an exit code; what was noted is written first, as leaving may be cut short."""
+        self.exit_code = code
+        self._remembered.save()
+        self._quit()
 
     def leave(self) -> None:
         """Stop what runs and give it a moment to be recorded; remember where the book was read."""

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cagchat.demo import story_path
-from tests.waiting import wait_until
+from tests.waiting import has_ended, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "What is the name of the lake?"
@@ -73,6 +74,11 @@ class Terminal:
         except AssertionError as late:
             raise AssertionError(f"{late}. The screen:\n{shown[0]}") from None
         return shown[0]
+
+    def program(self) -> int:
+        """Return the process that runs in it, which is its shell's child."""
+        shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
     def end(self) -> None:
         """End tmux and what runs in it."""
@@ -135,3 +141,47 @@ def test_without_a_book_the_library_is_shown(terminal: Terminal) -> None:
     terminal.until("story")
     terminal.keys("C-q")
     assert "Traceback" not in terminal.until("ended with 0")
+
+
+def test_closing_the_window_keeps_what_was_being_written(tmp_path: Path) -> None:
+    """The draft and the place in the book are there again, and nothing runs on without a window."""
+    terminal = Terminal(tmp_path, 100, 40)
+    try:
+        with story_path() as story:
+            terminal.start("open", str(story), "--fake")
+            terminal.until("ask about the book")
+            terminal.type("half a question")
+            terminal.until("half a question")
+            terminal.keys("C-b")
+            terminal.until("0.0 %")
+            terminal.keys("PageDown")
+            wait_until(lambda: "0.0 %" not in terminal.screen(), "another page")
+            pid = terminal.program()
+            terminal.end()
+            wait_until(lambda: has_ended(pid), "the program's end")
+            terminal.start("open", str(story), "--fake")
+            terminal.until("half a question")
+            terminal.keys("C-b")
+            terminal.until("%")
+            assert "0.0 %" not in terminal.screen()
+    finally:
+        terminal.end()
+
+
+def test_a_program_told_to_end_leaves_in_order(tmp_path: Path) -> None:
+    """The terminal is given back, the draft is kept, and the exit code is that of the signal."""
+    terminal = Terminal(tmp_path, 100, 40)
+    try:
+        with story_path() as story:
+            terminal.start("open", str(story), "--fake")
+            terminal.until("ask about the book")
+            terminal.type("half a question")
+            terminal.until("half a question")
+            os.kill(terminal.program(), signal.SIGTERM)
+            left = terminal.until("ended with 143")
+            assert "Go on with: cagchat open" in left
+            terminal.end()
+            terminal.start("open", str(story), "--fake")
+            terminal.until("half a question")
+    finally:
+        terminal.end()
