@@ -115,7 +115,8 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         """`story` is the file to try; `chats` returns all there are; `folder` is where relative paths begin.
 
         `forget` is called with the digest of a book whose last state was deleted and that no chat is about.
-        `chats`, `look`, `check` and `delete` are called from other threads and may raise `CagchatError`.
+        `chats`, `look`, `check`, `delete` and `forget` are called from other threads; but for the last they may raise
+        `CagchatError`.
         """
         super().__init__()
         self._locations = locations

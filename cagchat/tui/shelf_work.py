@@ -15,6 +15,7 @@ from cagchat.errors import CagchatError, StateError
 from cagchat.files import storage_error
 from cagchat.forgetting import digest_of, forget_titles, is_left
 from cagchat.locations import Locations
+from cagchat.sessions.session import Session
 from cagchat.states.standing import reader_of
 from cagchat.states.store import StateFolder, States
 from cagchat.tui.background import in_background
@@ -24,16 +25,12 @@ from cagchat.units import size
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How something went; `changed` says that the library is another now.
-
-    `gone` is the digest of a book of which nothing is left.
-    """
+    """How something went; `changed` says that the library is another now."""
 
     title: str = ""
     text: str = ""
     bad: bool = False
     changed: bool = False
-    gone: str = ""
 
 
 class ShelfWork:
@@ -55,8 +52,8 @@ class ShelfWork:
     ) -> None:
         """`forget` is called with the digest of a book of which nothing is left.
 
-        `ended` is called when something has ended while the screen is there, with whether the library has changed.
-        Both are called by the app; the other three from other threads.
+        `ended` is called by the app when something has ended while the screen is there, with whether the library has
+        changed; the others are called from other threads.
         """
         self.busy = ""  # what is being done
         self._screen = screen
@@ -83,12 +80,12 @@ class ShelfWork:
 
     def delete(self, title: str, folders: Sequence[StateFolder]) -> None:
         """Delete the last of these states, with what was set aside of it before it."""
-        self._begin(f"Deleting {title} …", lambda: self._deleted(title, folders))
+        self._begin(f"Deleting {title} …", lambda: self._deleted(title, folders), to_its_end=True)
 
-    def _begin(self, saying: str, work: Callable[[], Report]) -> None:
+    def _begin(self, saying: str, work: Callable[[], Report], *, to_its_end: bool = False) -> None:
         self.busy = saying
         app = self._screen.app
-        in_background(lambda: app.call_later(self._end, app, self._outcome(work)))
+        in_background(lambda: app.call_later(self._end, app, self._outcome(work)), to_its_end=to_its_end)
 
     def _verified(self, title: str, folder: StateFolder) -> Report:
         if reader_of(folder) is not None:
@@ -100,13 +97,14 @@ class ShelfWork:
 
     def _deleted(self, title: str, folders: Sequence[StateFolder]) -> Report:
         states, digest = States(self._locations.states), digest_of(folders[-1])
+        chats: Sequence[Session] | None = None
+        with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
+            chats = self._chats()  # they are closed when the app is left meanwhile
         forget_titles(self._locations, folders)
         freed = sum(self._delete(states, folder) for folder in folders)
-        left = True
-        with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
-            left = is_left(digest, states, self._chats())
-        text = f"Its state is deleted: {size(freed)} freed."
-        return Report(title, text, changed=True, gone="" if left else digest)
+        if chats is not None and digest and not is_left(digest, states, chats):
+            self._forget(digest)  # here, or an app that is left meanwhile would never do it
+        return Report(title, f"Its state is deleted: {size(freed)} freed.", changed=True)
 
     def _outcome(self, work: Callable[[], Report]) -> Report:
         try:
@@ -120,8 +118,6 @@ class ShelfWork:
     def _end(self, app: App[object], report: Report) -> None:
         self.busy = ""
         self._tell(app, report)
-        if report.gone:
-            self._forget(report.gone)
         if self._screen.is_attached:
             self._ended(report.changed)
 

@@ -425,6 +425,39 @@ def test_delete_asks_first(tmp_path: Path) -> None:
     assert (tmp_path / "Aldermouth.md").exists()
 
 
+def test_a_deletion_ends_as_promised_after_the_app_was_left(tmp_path: Path) -> None:
+    """The program waits for it, and the place in the book goes with it though no app hears how it went."""
+    folder, gone, gate = read_book(tmp_path, "Aldermouth"), list[str](), threading.Event()
+    digest, deleting, closed = folder.manifest().book.digest, list[threading.Thread](), False
+
+    def chats() -> list[Session]:
+        if closed:
+            raise StorageError("The chats are closed.", "Open them.")
+        return []
+
+    def delete(states: States, folder: StateFolder) -> int:
+        deleting.append(threading.current_thread())
+        gate.wait(20)
+        return states.delete(folder)
+
+    async def steps(pilot: Pilot[None], host: Host) -> None:
+        await listed(pilot, "Aldermouth")
+        await pilot.press("d")
+        await wait_until(pilot, shows(pilot, "Delete the state"))
+        await pilot.press("y")
+        await wait_until(pilot, lambda: bool(deleting))
+        host.exit()
+
+    drive(screen(tmp_path, chats=chats, delete=delete, forget=gone.append), steps)
+    closed = True
+    (thread,) = deleting
+    assert not thread.daemon
+    gate.set()
+    thread.join()
+    assert not folder.path.exists()
+    assert gone == [digest]
+
+
 @pytest.mark.parametrize("chats", ["none", "one", "unreadable"])
 def test_delete_forgets_a_book_of_which_nothing_is_left(tmp_path: Path, chats: str) -> None:
     """The title leaves the cache; the place is forgotten unless a chat is about the book, or may be."""
