@@ -20,6 +20,7 @@ CORE = (
     "cagchat.opened",
     "cagchat.conversation",
     "cagchat.events",
+    "cagchat.exporting",
     "cagchat.proof",
     "cagchat.prompt",
     "cagchat.quotes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,26 +142,12 @@ def show_chat(app: App, args: argparse.Namespace) -> int:
 
 def as_text(turn: Turn) -> str:
     """Return a turn as a terminal may show it: nothing in it moves the cursor or changes colours."""
+    from cagchat.exporting import proof_line
     from cagchat.sessions.export import clean_lines
 
     question, answer = ("\n".join(clean_lines(text)) for text in (turn.question, turn.answer))
     ending = "" if turn.status == "done" else f"({' '.join(filter(None, (turn.status, turn.error)))})"
     return "\n".join(filter(None, (f"{turn.number}. {question}", "", answer, ending, proof_line(turn.proof))))
-
-
-def proof_line(recorded: Mapping[str, object]) -> str:
-    """Return a recorded proof as the line that stood under its answer, with how far the chat knew the book.
-
-    One that another version wrote is told key by key.
-    """
-    from cagchat.limits.limit import noted_in
-    from cagchat.proof import recorded as read
-    from cagchat.sessions.export import proof_sentence
-
-    proof, limit = read(recorded), noted_in(recorded)
-    if proof is None:
-        return proof_sentence(recorded)
-    return f"{proof.line()}, known up to {limit.words}" if limit else proof.line()
 
 
 def search_chats(app: App, args: argparse.Namespace) -> int:
@@ -180,21 +166,15 @@ def search_chats(app: App, args: argparse.Namespace) -> int:
 
 def export_chat(app: App, args: argparse.Namespace) -> int:
     """Write a chat to stdout or to a file."""
-    from datetime import datetime
-
     from cagchat.cli.app import say
     from cagchat.errors import StorageError
+    from cagchat.exporting import as_markdown
     from cagchat.files import write_bytes
-    from cagchat.sessions.export import to_json, to_markdown
+    from cagchat.sessions.export import to_json
 
     session = app.sessions.find(args.chat)
     turns = app.sessions.turns(session.id)
-    if args.format == "json":
-        text = f"{as_json(to_json(session, turns))}\n"
-    else:
-        zone = datetime.fromtimestamp(session.created_at).astimezone().tzinfo
-        assert zone is not None
-        text = to_markdown(session, turns, proof=proof_line, zone=zone)
+    text = f"{as_json(to_json(session, turns))}\n" if args.format == "json" else as_markdown(session, turns)
     if args.output == "-":
         put(text, end="")
         return 0

@@ -494,7 +494,7 @@ and the border of the prompt shows it.
             self.notify("There is nothing to export yet.", markup=False)
             return
         try:
-            path = write_chat(self._sessions, self.session, self._folder, suffix)
+            path = write_chat(self._sessions, self.session.id, self._folder, suffix)
         except CagchatError as error:
             await self.transcript.add(ErrorCard(error))
         else:

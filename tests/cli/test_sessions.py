@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cagchat.cli.main import main
-from cagchat.cli.sessions import proof_line
 from cagchat.engine.protocol import CHAT, Span, Transfer
+from cagchat.exporting import proof_line
 from cagchat.files import private_folder
 from cagchat.limits.limit import Limit
 from cagchat.locations import locate

@@ -20,6 +20,7 @@ from textual.widgets import Collapsible, Input, OptionList
 
 from cagchat.engine.backend import FakeBackend
 from cagchat.engine.fake import FakeScript
+from cagchat.exporting import as_markdown
 from cagchat.sessions import seals
 from cagchat.sessions.session import Hit, Turn
 from cagchat.tui.chat_list import MOST_ROWS, ChatList
@@ -360,6 +361,42 @@ def test_a_chat_is_exported(tmp_path: Path, key: str, suffix: str) -> None:
     run(desktop, drive)
     path = tmp_path / f"chat-{desktop.sessions.list()[0].id}.{suffix}"
     assert ANSWER in path.read_text(encoding="utf-8")
+
+
+def test_an_export_is_that_of_the_record(tmp_path: Path) -> None:
+    """It has the title that the chat got since it was begun, and is what the command line exports."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await ask(pilot, LANTERNS)
+        (session,) = desktop.sessions.list()
+        desktop.sessions.rename(session.id, "The quay")
+        await pilot.press("f4")
+        await wait_until(pilot, lambda: bool(list(tmp_path.glob("chat-*.md"))), "the file")
+
+    run(desktop, drive)
+    (session,), (path,) = desktop.sessions.list(), tmp_path.glob("chat-*.md")
+    written = path.read_text(encoding="utf-8")
+    assert written.startswith("# The quay\n")
+    assert written == as_markdown(session, desktop.sessions.turns(session.id))
+
+
+def test_an_export_replaces_no_file(tmp_path: Path) -> None:
+    """What was exported before may have been edited since: the next one has a name of its own."""
+    desktop = Desktop(tmp_path)
+
+    async def drive(pilot: Pilot[None]) -> None:
+        chat = await ask(pilot, LANTERNS)
+        assert chat.session is not None
+        (tmp_path / f"chat-{chat.session.id}.md").write_text("my notes")
+        for number in (2, 3):
+            await pilot.press("f4")
+            path = tmp_path / f"chat-{chat.session.id} {number}.md"
+            await wait_until(pilot, path.exists, f"file {number}")
+            assert ANSWER in path.read_text(encoding="utf-8")
+        assert (tmp_path / f"chat-{chat.session.id}.md").read_text() == "my notes"
+
+    run(desktop, drive)
 
 
 def test_chats_are_searched_and_continued(tmp_path: Path) -> None:
