@@ -33,6 +33,12 @@ def chapter_named(document: Document, words: str) -> Section:
     return document.section_at(end - 1)
 
 
+def command_in(line: str) -> tuple[str, str]:
+    """Return the word that a line begins with, in small letters, and what follows it."""
+    name, *rest = line.split(maxsplit=1)
+    return name.lower(), rest[0].strip() if rest else ""
+
+
 def filled(document: Document, command: str, rest: str) -> str | None:
     """Return the question that "/summary", "/who" or "/since" asks with the words after it; None for other commands.
 

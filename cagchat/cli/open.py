@@ -160,7 +160,7 @@ class Prompt:
             except KeyboardInterrupt:
                 print()
                 continue
-            if line in ("/quit", "/exit", "/q"):
+            if line.lower() in ("/quit", "/exit", "/q"):
                 return
             if line:
                 self.answer(line)
@@ -183,10 +183,10 @@ class Prompt:
         from cagchat.cli.until import limit_of
         from cagchat.conversation import Conversation
         from cagchat.errors import UsageError
-        from cagchat.questions import filled
+        from cagchat.questions import command_in, filled
         from cagchat.sessions.naming import one_line
 
-        name, _, rest = line.partition(" ")
+        name, rest = command_in(line)
         match name:
             case "/again":
                 return self.conversation.regenerate(self.options)
@@ -210,7 +210,7 @@ class Prompt:
             case _:
                 ready_made = filled(self.book.document, name, rest)
                 if ready_made is None:
-                    raise UsageError(f"There is no command {name}.", "/help lists them.")
+                    raise UsageError(f"There is no command {line.split()[0]}.", "/help lists them.")
                 put(f"> {ready_made}")
                 return self.conversation.ask(ready_made, self.options)
         return None

@@ -34,14 +34,15 @@ from cagchat.tui.editor import edited
 from cagchat.tui.error_card import ErrorCard
 from cagchat.tui.jobs import Ask, Edit, Regenerate
 from cagchat.tui.key_line import KeyLine
-from cagchat.tui.limit_dialogs import whole
+from cagchat.tui.limit_dialogs import limit_named, whole
 from cagchat.tui.limit_moves import LimitMoves
 from cagchat.tui.messages import Ended, Happened
 from cagchat.tui.prompt import Prompt
 from cagchat.tui.quote_line import QuoteLine, followed
 from cagchat.tui.reader import ReaderPane
-from cagchat.tui.ready_made import WORDINGS, Kind, bare_command, dialog, worded
+from cagchat.tui.ready_made import WORDINGS, Kind, dialog
 from cagchat.tui.shown import Shown, brief, of_turn
+from cagchat.tui.slash import obey
 from cagchat.tui.status_bar import Figures, StatusBar
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.turn_view import TurnView
@@ -201,18 +202,21 @@ and the border of the prompt shows it.
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def on_prompt_sent(self, message: Prompt.Sent) -> None:
-        """Ask what was written, in place of an earlier question when one is being edited."""
-        if self.busy:
-            self.notify("Still answering; Esc stops it.", markup=False)
-            return
-        if (kind := bare_command(message.text)) is not None:
-            self.prompt.clear()
-            await self.action_ready_made(kind)
-            return
+        """Ask what was written, in place of an earlier question when one is being edited; obey what begins with /."""
+        text = message.text.strip()
         try:
-            question, number = worded(self.book, message.text.strip()), self.editing
+            await (obey(self, text) if text.startswith("/") else self.ask(text, self.editing))
         except CagchatError as error:
             self._refuse(error)
+
+    def still_answering(self) -> None:
+        """Say why nothing is asked now."""
+        self.notify("Still answering; Esc stops it.", markup=False)
+
+    async def ask(self, question: str, number: int | None) -> None:
+        """Ask what the prompt was sent for, in place of question `number` if given, unless one is being answered."""
+        if self.busy:
+            self.still_answering()
             return
         self.prompt.sent()
         self._edit_none()
@@ -246,7 +250,7 @@ and the border of the prompt shows it.
 
     async def _again(self, turn: Shown) -> None:
         if self.busy:
-            self.notify("Still answering; Esc stops it.", markup=False)
+            self.still_answering()
         else:
             await self._generation.begin(Regenerate(turn.number), turn.question, turn.number)
 
@@ -257,7 +261,7 @@ and the border of the prompt shows it.
             case "again":
                 await self._again(message.shown)
             case "edit":
-                self._edit_question(message.shown)
+                self.edit_question(message.shown)
             case "copy":
                 self._copy(message.shown)
 
@@ -310,9 +314,10 @@ and the border of the prompt shows it.
         else:
             before = [turn for turn in turns if self.editing is None or turn.number < self.editing]
             chosen = before[-1] if before else turns[-1]
-        self._edit_question(chosen)
+        self.edit_question(chosen)
 
-    def _edit_question(self, chosen: Shown) -> None:
+    def edit_question(self, chosen: Shown) -> None:
+        """Take a question back into the prompt."""
         if self.editing is None:
             self._draft = self.prompt.unsent
         self.editing = chosen.number
@@ -469,6 +474,11 @@ and the border of the prompt shows it.
         if (document := await self._beside.document()) is not None:
             place = self._beside.place
             self._limits.choose(document, place.position, place.named)
+
+    async def limit_to(self, words: str) -> None:
+        """Let the chat know the book up to a place that is named. Raises `UsageError`."""
+        if (document := await self._beside.document()) is not None:
+            self._limits.to(limit_named(document, words, self._beside.place.named))
 
     async def action_whole_book(self) -> None:
         """Let the chat know all of the book."""

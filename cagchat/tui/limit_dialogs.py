@@ -107,9 +107,7 @@ nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
             self.dismiss(self._fitting[chosen].limit)
             return
         try:
-            limit = parse_until(self._document, typed, self._marks)
-            is_mark = (limit.words, limit.offset) in self._marks
-            self.dismiss(limit_at(self._document, limit.offset) if is_mark else limit)
+            self.dismiss(limit_named(self._document, typed, self._marks))
         except UsageError as error:
             if typed.strip() and len(self._fitting) == 1:
                 self.dismiss(self._fitting[0].limit)
@@ -145,6 +143,12 @@ class GoOn(ModalScreen[bool | None]):
         """Take the answer."""
         event.stop()
         self.dismiss(event.button.id == "yes")
+
+
+def limit_named(document: Document, words: str, marks: Marks) -> Limit:
+    """Return the limit that a reader's words mean; a bookmark's is called by what is there. Raises `UsageError`."""
+    limit = parse_until(document, words, marks)
+    return limit_at(document, limit.offset) if (limit.words, limit.offset) in marks else limit
 
 
 def places(document: Document, marks: Marks) -> Iterator[Place]:

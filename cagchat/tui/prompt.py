@@ -28,7 +28,8 @@ class Prompt(TextArea):
 ## The question
 
 **Enter** sends it, **shift+enter** or **ctrl+j** begins a new line; **up** and **down** at its edges recall earlier
-questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does.
+questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does;
+**/again**, **/edit N**, **/new**, **/until PLACE**, **/help** and **/quit** do as their keys.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

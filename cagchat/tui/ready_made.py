@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from cagchat.errors import UsageError
-from cagchat.questions import filled, since, summary, who
+from cagchat.questions import since, summary, who
 from cagchat.tui.pick import Pick, PickChapter, PickName
 
 if TYPE_CHECKING:
     from cagchat.documents.document import Document
-    from cagchat.opened import OpenBook
 
 Kind = Literal["summary", "who", "since"]
 
@@ -33,17 +32,3 @@ def dialog(kind: Kind, document: Document, *, here: int, until: int | None) -> P
     if not any(section.title for section in document.sections):
         raise UsageError(f"{document.title} has no chapters that are named.", "Ask in your own words.")
     return PickChapter(TITLES[kind], document, here=here, until=until)
-
-
-def bare_command(text: str) -> Kind | None:
-    """Return what is wanted by a line that is "/summary", "/who" or "/since" without a word after it."""
-    return next((kind for kind in get_args(Kind) if text.strip() == f"/{kind}"), None)
-
-
-def worded(book: OpenBook, text: str) -> str:
-    """Return the question that a line asks: that of its command with the words after it, else the line.
-
-    Raises `UsageError` when the words name no chapter, and what loading the book's text raises.
-    """
-    name, _, rest = text.partition(" ")
-    return (filled(book.document, name, rest) or text) if name.removeprefix("/") in WORDINGS else text

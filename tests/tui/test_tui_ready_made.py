@@ -14,7 +14,6 @@ from cagchat.limits.limit import Limit
 from cagchat.opened import OpenBook
 from cagchat.questions import since, summary, who
 from cagchat.tui.pick import Pick, PickChapter, PickName
-from cagchat.tui.ready_made import bare_command
 from tests.reading_cases import chapters
 from tests.tui.pilot import Desktop, ask, chat_of, idle, run, shows, text_of, wait_until
 
@@ -230,11 +229,11 @@ def test_what_was_being_written_is_recalled(tmp_path: Path) -> None:
         ("/summary 3", summary("CHAPTER 3")),
         ("/who Old  Perrin", who("Old Perrin")),
         ("/since chapter 2", since("CHAPTER 2")),
-        ("/etc is a folder, is it not?", "/etc is a folder, is it not?"),
+        ("/Summary\n3", summary("CHAPTER 3")),
     ],
 )
 def test_commands_ask_as_on_the_command_line(tmp_path: Path, line: str, asked: str) -> None:
-    """What `open --plain` takes is asked at once; another line with a slash is a question."""
+    """What `open --plain` takes is asked at once, whatever its case and the blanks in it."""
 
     async def drive(pilot: Pilot[None]) -> None:
         chat = await ask(pilot, line)
@@ -270,14 +269,6 @@ def test_a_command_alone_lets_one_choose(tmp_path: Path) -> None:
         assert [turn.question for turn in chat.transcript.turns] == [who("Ines")]
 
     run(desktop(tmp_path), drive)
-
-
-@pytest.mark.parametrize(
-    ("line", "kind"), [("/who", "who"), (" /summary ", "summary"), ("/since x", None), ("/new", None), ("who", None)]
-)
-def test_a_bare_command_is_told_from_a_question(line: str, kind: str | None) -> None:
-    """Only the three commands, and only without a word after them."""
-    assert bare_command(line) == kind
 
 
 def test_a_book_without_chapters_says_so(tmp_path: Path) -> None:
