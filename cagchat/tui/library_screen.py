@@ -69,6 +69,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         Binding("v", "verify", "Verify", id="library.verify"),
         Binding("d,delete", "delete", "Delete", id="library.delete"),
         Binding("s", "story", "Story", id="library.story"),
+        Binding("escape", "clear_filter", "All books", show=False, id="library.all"),
         Binding("f5", "look_again", "Look again", show=False, id="library.refresh"),
     ]
 
@@ -147,7 +148,9 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         yield KeyLine()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what is done with a book only where there are books."""
+        """Offer what is done with a book only where there are books, and all books where some are filtered out."""
+        if action == "clear_filter":
+            return bool(self.query(Filter)) and bool(self.query_one(Filter).value)
         return action not in WITH_BOOKS or self._shelf is None or bool(self._shelf.entries)
 
     def on_mount(self) -> None:

@@ -36,7 +36,7 @@ from cagchat.tui.open_file import OpenFile, completions
 from cagchat.tui.shelf import read_shelf
 from cagchat.tui.shelf_columns import fitting, matching
 from tests.reading_cases import SETTINGS, chapters, library_of, locations, opening, write_book
-from tests.tui.pilot import shows, text_of, wait_until
+from tests.tui.pilot import Desktop, chat_of, run, shows, text_of, wait_until
 
 SIZES = [(60, 20), (100, 30), (200, 60)]
 TITLES = ("Aldermouth", "Lanterns", "The Ledger", "Thaw")
@@ -516,6 +516,27 @@ def test_filter_narrows_while_it_is_typed(tmp_path: Path) -> None:
         assert host.library.query_one(Filter).value == ""
 
     drive(screen(tmp_path), steps)
+
+
+def test_esc_among_the_books_shows_all_of_them(tmp_path: Path) -> None:
+    """Where a filter is set it is cleared, as the line below says; only without one Esc goes back."""
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await pilot.press("ctrl+o")
+        await wait_until(pilot, lambda: isinstance(pilot.app.focused, BookTable))
+        library = pilot.app.screen
+        table = library.query_one(BookTable)
+        await pilot.press("slash", *"zzz", "enter")
+        await wait_until(pilot, shows(pilot, "Esc shows all"))
+        assert pilot.app.focused is table
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: table.row_count == 1)
+        assert pilot.app.screen is library
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: pilot.app.screen is not library)
+
+    run(Desktop(tmp_path), steps)
 
 
 def test_a_resize_keeps_the_bar_on_its_book(tmp_path: Path) -> None:
