@@ -29,7 +29,7 @@ from cagchat.tui.key_line import KeyLine
 from cagchat.tui.open_file import OpenFile
 from cagchat.tui.shelf import Entry, LastChats, Shelf, read_shelf
 from cagchat.tui.shelf_columns import cell, details, fitting, matching, size_text, status_text
-from cagchat.tui.shelf_work import ShelfWork
+from cagchat.tui.shelf_work import Delete, ShelfWork
 from cagchat.tui.title_bar import TitleBar
 from cagchat.tui.welcome import WELCOME, Welcome
 from cagchat.units import size
@@ -109,7 +109,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
         chats: LastChats = tuple,
         look: Look = look_around,
         check: Callable[[StateFolder], tuple[str, ...]] = verify,
-        delete: Callable[[States, StateFolder], int] = States.delete,
+        delete: Delete = States.delete,
         forget: Callable[[str], object] = lambda digest: None,
         folder: Path,
     ) -> None:
@@ -334,7 +334,7 @@ Every book that was read, and what can be done with it. The palette (**ctrl+p**)
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self._work.delete(entry.title, [*entry.aside, entry.standing.folder])
+                self._work.delete(entry.title, [entry.standing.folder, *entry.aside])
                 self._describe()
 
         self.app.push_screen(Confirm(text, "Delete"), answered)

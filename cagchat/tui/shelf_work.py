@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from textual.app import App
@@ -21,6 +22,9 @@ from cagchat.states.store import StateFolder, States
 from cagchat.tui.background import in_background
 from cagchat.tui.shelf import LastChats
 from cagchat.units import size
+
+# Deletes a state, and calls the last once nothing refuses that any more; returns how many bytes were freed.
+Delete = Callable[[States, StateFolder, Callable[[], object]], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class ShelfWork:
         *,
         chats: LastChats,
         check: Callable[[StateFolder], tuple[str, ...]],
-        delete: Callable[[States, StateFolder], int],
+        delete: Delete,
         forget: Callable[[str], object],
         ended: Callable[[bool], object],
     ) -> None:
@@ -79,7 +83,7 @@ class ShelfWork:
         self._begin(f"Checking every byte of {title} …", lambda: self._verified(title, folder))
 
     def delete(self, title: str, folders: Sequence[StateFolder]) -> None:
-        """Delete the last of these states, with what was set aside of it before it."""
+        """Delete the first of these states, and behind it what was set aside of it; when it is refused, neither."""
         self._begin(f"Deleting {title} …", lambda: self._deleted(title, folders), to_its_end=True)
 
     def _begin(self, saying: str, work: Callable[[], Report], *, to_its_end: bool = False) -> None:
@@ -96,12 +100,13 @@ class ShelfWork:
         return Report(title, "Every byte of its state is as it was written.")
 
     def _deleted(self, title: str, folders: Sequence[StateFolder]) -> Report:
-        states, digest = States(self._locations.states), digest_of(folders[-1])
+        states, digest = States(self._locations.states), digest_of(folders[0])
         chats: Sequence[Session] | None = None
         with suppress(CagchatError):  # with chats that cannot be read, nobody knows what they are about
             chats = self._chats()  # they are closed when the app is left meanwhile
-        forget_titles(self._locations, folders)
-        freed = sum(self._delete(states, folder) for folder in folders)
+        freed = sum(
+            self._delete(states, folder, partial(forget_titles, self._locations, folders)) for folder in folders
+        )
         if chats is not None and digest and not is_left(digest, states, chats):
             self._forget(digest)  # here, or an app that is left meanwhile would never do it
         return Report(title, f"Its state is deleted: {size(freed)} freed.", changed=True)

@@ -373,11 +373,11 @@ def test_a_deletion_ends_as_promised_after_the_library_was_left(tmp_path: Path, 
     folder, gone, gate = read_book(tmp_path, "Aldermouth"), list[str](), threading.Event()
     digest = folder.manifest().book.digest
 
-    def delete(states: States, folder: StateFolder) -> int:
+    def delete(states: States, folder: StateFolder, leaving: Callable[[], object]) -> int:
         gate.wait(20)
         if refused:
             raise StorageError("The folder cannot be written.", "Make it writable.")
-        return states.delete(folder)
+        return states.delete(folder, leaving)
 
     async def steps(pilot: Pilot[None], host: Host) -> None:
         await listed(pilot, "Aldermouth")
@@ -435,10 +435,10 @@ def test_a_deletion_ends_as_promised_after_the_app_was_left(tmp_path: Path) -> N
             raise StorageError("The chats are closed.", "Open them.")
         return []
 
-    def delete(states: States, folder: StateFolder) -> int:
+    def delete(states: States, folder: StateFolder, leaving: Callable[[], object]) -> int:
         deleting.append(threading.current_thread())
         gate.wait(20)
-        return states.delete(folder)
+        return states.delete(folder, leaving)
 
     async def steps(pilot: Pilot[None], host: Host) -> None:
         await listed(pilot, "Aldermouth")
@@ -484,11 +484,14 @@ def test_delete_forgets_a_book_of_which_nothing_is_left(tmp_path: Path, chats: s
     assert gone == ([digest] if chats == "none" else [])
 
 
-def test_a_refused_deletion_is_told(tmp_path: Path) -> None:
-    """An error while deleting becomes a notification with its sentence and hint."""
+def test_a_refused_deletion_is_told_and_takes_nothing(tmp_path: Path) -> None:
+    """An error while deleting becomes a notification; what was set aside of the book and its title stay."""
+    read_book(tmp_path, "Aldermouth").set_aside("why")
     read_book(tmp_path, "Aldermouth")
+    titles = sorted((tmp_path / "cache" / "documents").iterdir())
+    assert titles
 
-    def delete(states: States, folder: StateFolder) -> int:
+    def delete(states: States, folder: StateFolder, leaving: Callable[[], object]) -> int:
         raise StorageError("The folder cannot be written.", "Make it writable.")
 
     async def steps(pilot: Pilot[None], host: Host) -> None:
@@ -499,6 +502,8 @@ def test_a_refused_deletion_is_told(tmp_path: Path) -> None:
         await wait_until(pilot, lambda: "cannot be written.\nMake it writable." in "".join(host.said))
 
     drive(screen(tmp_path, delete=delete), steps)
+    assert len(States(locations(tmp_path).states).aside()) == 1
+    assert sorted((tmp_path / "cache" / "documents").iterdir()) == titles
 
 
 def test_filter_narrows_while_it_is_typed(tmp_path: Path) -> None:
