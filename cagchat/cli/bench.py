@@ -16,6 +16,7 @@ from cagchat import __version__
 from cagchat.cli import bench_device, bench_peers, bench_recall, bench_scaling, bench_synth
 from cagchat.cli.options import add_engine, at_least_one
 from cagchat.cli.output import is_terminal
+from cagchat.documents.gathering import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def side_by_side(app: App, args: argparse.Namespace, only: Sequence[str], **opti
     from cagchat.errors import UsageError
     from cagchat.files import write_bytes
 
-    report = Path(args.json).expanduser() if args.json else None
+    report = expanded(args.json) if args.json else None
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"There is no folder {report.parent} for {report.name}.", "Create it first.")
     with tempfile.TemporaryDirectory(prefix="cagchat-bench-") as folder:
@@ -124,7 +125,7 @@ def set_up(app: App, args: argparse.Namespace, home: Path) -> Workbench:
     from cagchat.engine.bindings import threads_for
     from cagchat.models.find import resolve_model
 
-    book = Path(args.book).expanduser().absolute() if args.book else story(home)
+    book = expanded(args.book).absolute() if args.book else story(home)
     documents.read(book)  # a book that is not there is refused before anything is measured
     settings = replace(
         app.settings,

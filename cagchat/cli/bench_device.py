@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import paths
 from cagchat.cli.options import add_engine, complete_with
+from cagchat.documents.gathering import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def run(app: App, args: argparse.Namespace) -> int:
         show(table)
     if args.json:
         content = {"device": device, "measurements": [as_object(table) for table in tables]}
-        path = Path(args.json).expanduser()
+        path = expanded(args.json)
         write_bytes(path, f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode())
         say(f"Written to {path}.")
     return 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import paths
 from cagchat.cli.options import add_settings, complete_with
+from cagchat.documents.gathering import expanded
 from cagchat.settings import ENGINE, KV_CHOICES
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def run(app: App, args: argparse.Namespace) -> int:
 
     for wanted in (args.json, args.svg):
         checked_folder(wanted)
-    folder = private_folder(Path(args.out).expanduser().absolute() if args.out else app.locations.cache / "recall")
-    book = Path(args.book).expanduser().absolute() if args.book else story(folder)
+    folder = private_folder(expanded(args.out).absolute() if args.out else app.locations.cache / "recall")
+    book = expanded(args.book).absolute() if args.book else story(folder)
     document = documents.load(book)
     settings = chosen(app, folder)
     facts = app.backend.facts(Path(settings.model))
@@ -173,7 +174,7 @@ def quotes(
     from cagchat.errors import Stopped
 
     if args.quotes:
-        path = Path(args.quotes).expanduser()
+        path = expanded(args.quotes)
         questions = questions_of(documents.read(path).decode("utf-8-sig", "replace"), toml=path.suffix == ".toml")
     else:
         questions = [question.text for question in demo.questions()]
@@ -299,7 +300,7 @@ def checked_folder(wanted: str | None) -> None:
     """Refuse a report that could not be written, before anything is measured. Raises `UsageError`."""
     from cagchat.errors import UsageError
 
-    path = Path(wanted).expanduser() if wanted else None
+    path = expanded(wanted) if wanted else None
     if path is not None and not path.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for {path.name}.", "Create it first.")
 
@@ -309,7 +310,7 @@ def write(wanted: str, content: str) -> None:
     from cagchat.cli.app import say
     from cagchat.files import write_bytes
 
-    path = Path(wanted).expanduser()
+    path = expanded(wanted)
     write_bytes(path, content.encode("utf-8", "backslashreplace"))
     say(f"Written to {path}.")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cagchat.cli.completion import paths
 from cagchat.cli.options import complete_with
+from cagchat.documents.gathering import expanded
 
 if TYPE_CHECKING:
     from cagchat.cli.app import App
@@ -45,14 +45,14 @@ def run(app: App, args: argparse.Namespace) -> int:
             say(f"{size(done_bytes)} of {size(total_bytes)}")
 
     path = write_full(
-        Path(args.out).expanduser(),
+        expanded(args.out),
         shape,
         quantisation,
         seed=args.seed,
         layers=args.layers,
         experts=args.experts,
         width=args.width,
-        vocabulary=Path(args.vocabulary).expanduser() if args.vocabulary else None,
+        vocabulary=expanded(args.vocabulary) if args.vocabulary else None,
         tied=tied,
         progress=progress,
     )
@@ -67,7 +67,7 @@ def wanted(app: App, entry: str, quantisation: str) -> tuple[ModelShape, str, bo
     from cagchat.models.gguf import read_header
     from cagchat.models.shape import shape_of
 
-    if (path := Path(entry).expanduser()).suffix == ".gguf":
+    if (path := expanded(entry)).suffix == ".gguf":
         if not quantisation:
             raise UsageError(f"{path} does not say in which quantisation to write.", "Say it: --quant Q4_K_M.")
         header = read_header(path)

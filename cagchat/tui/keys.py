@@ -24,7 +24,7 @@ def read_keys(path: Path, ids: Iterable[str]) -> dict[str, str]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be used: {error}.", "Mend it, or move it away.") from error
     keys = document.get("keys", {})
     if not isinstance(keys, dict) or set(document) - {"keys"}:

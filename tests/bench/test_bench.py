@@ -248,9 +248,13 @@ def test_failure_is_shown_and_told(tiny: Path, book: Path, tmp_path: Path, capsy
     assert "hint:" in capsys.readouterr().err
 
 
-def test_missing_book_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("book", ["none.txt", "~no-such-user/none.txt"])
+def test_missing_book_ends_it(
+    book: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A book that is not there is refused before anything is measured."""
-    assert main(["bench", "--book", str(tmp_path / "none.txt")]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--book", book]) == 1
     assert capsys.readouterr().out == ""
 
 

@@ -136,6 +136,7 @@ def test_keys_can_be_changed(tmp_path: Path) -> None:
         ('[keys]\n"chat.again" = "f99"\n', "f99"),
         ("keys = 3\n", "something other than"),
         ("[keys\n", "cannot be used"),
+        (f"keys = {'[' * 5000}", "cannot be used"),
     ],
 )
 def test_wrong_keys_are_refused_at_the_start(tmp_path: Path, text: str, said: str) -> None:
