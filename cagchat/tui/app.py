@@ -23,6 +23,7 @@ from cagchat.tui.book_table import Filter
 from cagchat.tui.book_text import BookText
 from cagchat.tui.chat_list import ChatList
 from cagchat.tui.chat_screen import ChatScreen
+from cagchat.tui.command_palette import Palette
 from cagchat.tui.desk import Desk
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
@@ -315,6 +316,11 @@ class CagchatApp(App[None]):
             for offer in offers(screen, self._keymap)
         ]
         self.push_screen(HelpScreen(help_for(screen.focused or screen), keys))
+
+    def action_command_palette(self) -> None:
+        """Show the palette."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Offer every action that the screen has now, with its key, and what Textual offers."""

@@ -7,8 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
+
+from cagchat.tui.modal import Modal
 
 BOX = """
     align: center middle;
@@ -20,7 +21,7 @@ BOX = """
 """
 
 
-class AskText(ModalScreen[str | None]):
+class AskText(Modal[str | None]):
     """Asks for a line of text; None when it was left with Esc."""
 
     HELP = """\
@@ -58,7 +59,7 @@ class AskText(ModalScreen[str | None]):
         self.dismiss(self.query_one(Input).value if event.button.id == "ok" else None)
 
 
-class Confirm(ModalScreen[bool | None]):
+class Confirm(Modal[bool | None]):
     """Asks whether to do it; the answer that changes nothing has the focus."""
 
     HELP = """\

@@ -11,13 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
-from textual.screen import ModalScreen
 from textual.widgets import Markdown, Static
+
+from cagchat.tui.modal import Modal
 
 KEYS_WIDTH = 14
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """A page over the screen that it is about, scrolled by the usual keys."""
 
     DEFAULT_CSS = """

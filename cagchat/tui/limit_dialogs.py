@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, OptionList, Static
 
 from cagchat.documents.document import Document
@@ -20,6 +19,7 @@ from cagchat.limits.until import chapter_limits, limit_at, parse_until
 from cagchat.states.store import fold
 from cagchat.tui.chosen import still_listed
 from cagchat.tui.dialogs import BOX
+from cagchat.tui.modal import Modal
 from cagchat.tui.prompt import WHOLE
 from cagchat.tui.rows import one_row
 from cagchat.tui.type_or_choose import TypeOrChoose
@@ -115,7 +115,7 @@ nothing after it. **Enter** takes the place, **Esc** leaves everything as it is.
                 self.say(f"{one_row(error.message)} {one_row(error.hint)}")
 
 
-class GoOn(ModalScreen[bool | None]):
+class GoOn(Modal[bool | None]):
     """Says what something takes and asks whether to go on; Enter does, Esc leaves everything as it is."""
 
     HELP = """\

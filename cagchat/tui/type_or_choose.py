@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen, ScreenResultType
+from textual.screen import ScreenResultType
 from textual.widgets import Button, Input, OptionList, Static
 
+from cagchat.tui.modal import Modal
 
-class TypeOrChoose(ModalScreen[ScreenResultType]):
+
+class TypeOrChoose(Modal[ScreenResultType]):
     """The frame of such a dialog. Who inherits says what fits, and what is taken (screens cannot be abstract classes).
 
     The binding of Down belongs to who inherits, under a name of its own, and calls `action_enter_list`.

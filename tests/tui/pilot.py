@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.pilot import Pilot
 
 from cagchat.conversation import AskOptions
@@ -107,6 +108,12 @@ async def ask(pilot: Pilot[None], question: str, *, wait: bool = True) -> ChatSc
     if wait:
         await idle(pilot, chat)
     return chat
+
+
+def burst(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys all at once: the last one is there before the first one is handled."""
+    for key in keys:
+        pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
 
 
 async def idle(pilot: Pilot[None], chat: ChatScreen) -> None:
