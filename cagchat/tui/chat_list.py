@@ -20,6 +20,7 @@ from cagchat.sessions.naming import one_line
 from cagchat.sessions.session import Session
 from cagchat.tui.background import in_background
 from cagchat.tui.cells import cut
+from cagchat.tui.chosen import ChangingList
 from cagchat.tui.figure_lines import filled
 
 NEW = "new"
@@ -118,7 +119,7 @@ Type to search their titles and words, **Enter** goes on with one. Deleting one 
     def compose(self) -> ComposeResult:
         """Lay out search and list."""
         yield Input(placeholder="/ search chats", compact=True)
-        yield OptionList()
+        yield ChangingList()
 
     def on_mount(self) -> None:
         """Fill the list."""

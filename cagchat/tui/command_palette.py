@@ -1,16 +1,27 @@
-"""Textual's palette, as it stands keys that come while it closes."""
+"""Textual's palette, as it stands keys and clicks that come while it closes or lists something else."""
 
 from __future__ import annotations
 
 from textual import on
-from textual.command import CommandPalette
+from textual.app import ComposeResult
+from textual.command import CommandList, CommandPalette
 from textual.widgets import Input, OptionList
 
+from cagchat.tui.chosen import ChangingList
 from cagchat.tui.modal import Modal
+
+
+class Commands(CommandList, ChangingList):
+    """The commands that fit what is typed."""
 
 
 class Palette(CommandPalette, Modal[None]):
     """Offers commands, and does one of them once."""
+
+    def compose(self) -> ComposeResult:
+        """Lay it out as Textual does, with a list of our own."""
+        for widget in super().compose():
+            yield Commands() if isinstance(widget, CommandList) else widget
 
     @on(Input.Submitted)
     @on(OptionList.OptionSelected)

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 
 from cagchat.documents.document import Document, Section
-from cagchat.tui.chosen import still_listed
+from cagchat.tui.chosen import ChangingList, still_listed
 from cagchat.tui.rows import one_row
 
 EXCERPT = 60
@@ -19,7 +19,7 @@ EXCERPT = 60
 Listing = Literal["contents", "bookmarks"]
 
 
-class PlaceList(OptionList):
+class PlaceList(ChangingList):
     """Lists places and posts the one that is chosen."""
 
     class PlaceChosen(Message):

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.screen import ScreenResultType
 from textual.widgets import Button, Input, OptionList, Static
 
+from cagchat.tui.chosen import ChangingList
 from cagchat.tui.modal import Modal
 
 
@@ -54,7 +55,7 @@ class TypeOrChoose(Modal[ScreenResultType]):
         with Vertical() as box:
             box.border_title = self.TITLE_OF_BOX
             yield Input(placeholder=self.PLACEHOLDER, compact=True)
-            yield OptionList(markup=False)
+            yield ChangingList(markup=False)
             yield Static(id="note", markup=False)
             with Horizontal():
                 yield from self.buttons()

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.style import Style
+from textual import events
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input, OptionList
 
 from cagchat.tui.command_palette import Palette
+from tests.reading_cases import chapters
 from tests.tui.pilot import Desktop, ask, burst, chat_of, run, wait_until
 
 LANTERNS = "How many lanterns were there?"
@@ -93,6 +96,24 @@ def test_a_command_of_the_palette_is_done_once(tmp_path: Path) -> None:
     run(Desktop(tmp_path), drive)
 
 
+@pytest.mark.parametrize("page", ["page_up", "page_down"])
+def test_a_page_of_rows_without_a_place_is_nothing(tmp_path: Path, page: str) -> None:
+    """A palette that was empty and lists something again has no pages before the next layout; the key does nothing."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await press_and_see(pilot, ["ctrl+p"])
+        palette, (listed,) = pilot.app.screen, lists_over(pilot)
+        listed.clear_options()
+        await wait_until(pilot, lambda: not listed.size, "a list without rows")
+        listed.add_options(["one", "two"])
+        listed.highlighted = 1
+        await pilot.app.run_action(f"command_list('{page}')", palette)
+        assert listed.highlighted == 1
+
+    run(Desktop(tmp_path), drive)
+
+
 def test_a_palette_that_was_left_looks_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was typed before the palette was left, and arrives after it, begins no search: its list is being removed."""
     begun: list[str] = []
@@ -114,3 +135,22 @@ def test_a_palette_that_was_left_looks_for_nothing(tmp_path: Path, monkeypatch: 
 def stack(pilot: Pilot[None]) -> list[Screen[Any]]:
     """Return the screens that lie over one another."""
     return pilot.app.screen_stack
+
+
+def test_a_click_on_a_row_that_is_gone_is_nothing(tmp_path: Path) -> None:
+    """A click that arrives when the list has become shorter chooses nothing."""
+
+    async def drive(pilot: Pilot[None]) -> None:
+        await chat_of(pilot)
+        await press_and_see(pilot, ["alt+s"])
+        picking = pilot.app.screen
+        listed = picking.query_one(OptionList)
+        last = listed.option_count - 1
+        picking.query_one(Input).value = "CHAPTER 1"
+        await wait_until(pilot, lambda: listed.option_count == 1, "one chapter")
+        row = Style.from_meta({"option": last})
+        listed.post_message(events.Click(listed, 0, last, 0, 0, 1, False, False, False, style=row))
+        await pilot.pause()
+        assert pilot.app.screen is picking
+
+    run(Desktop(tmp_path, text=chapters(4)), drive)
