@@ -201,28 +201,35 @@ and the border of the prompt shows it.
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    async def on_prompt_sent(self, message: Prompt.Sent) -> None:
+    async def on_prompt_sent(self) -> None:
         """Ask what was written, in place of an earlier question when one is being edited; obey what begins with /."""
-        text = message.text.strip()
+        text, used = self.prompt.taken(), False
         try:
-            await (obey(self, text) if text.startswith("/") else self.ask(text, self.editing))
+            used = await (obey(self, text) if text.lstrip().startswith("/") else self.ask(text, self.editing, text))
         except CagchatError as error:
             self._refuse(error)
+        if not used:
+            self.prompt.give_back(text)
 
     def still_answering(self) -> None:
         """Say why nothing is asked now."""
         self.notify("Still answering; Esc stops it.", markup=False)
 
-    async def ask(self, question: str, number: int | None) -> None:
-        """Ask what the prompt was sent for, in place of question `number` if given, unless one is being answered."""
+    async def ask(self, question: str, number: int | None, text: str) -> bool:
+        """Ask what `text` was sent for, in place of question `number` if given; False while one is being answered."""
         if self.busy:
             self.still_answering()
-            return
-        self.prompt.sent()
+            return False
+        question = question.strip()
+        self.prompt.asked(text)
+        if self.prompt.text:  # the next question is being written
+            self.prompt.put_aside(self._draft)
+            self._draft = ""
         self._edit_none()
         if self.has_class("-narrow") and self.has_class("-book"):  # where the answer would come, the book is
             await self.action_book()
         await self._generation.begin(Ask(question) if number is None else Edit(number, question), question, number)
+        return True
 
     async def action_ready_made(self, kind: Kind) -> None:
         """Fill the prompt with a question that every reader asks, after asking for the word that it needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -57,6 +57,14 @@ def is_key(text: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def keyed(node: DOMNode, keymap: Mapping[str, str]) -> Mapping[str, Sequence[Binding]]:
+    """Return a widget's bindings by their keys, with the reader's own in place of the built-in ones."""
+    # Textual tells a widget's bindings only while it has the focus.
+    bindings = node._bindings.copy()
+    bindings.apply_keymap(dict(keymap))
+    return bindings.key_to_bindings
 
 
 def binding_ids(*nodes: type[DOMNode]) -> set[str]:

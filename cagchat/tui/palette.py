@@ -12,6 +12,8 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
 
+from cagchat.tui.keys import keyed
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -54,11 +56,8 @@ def in_sight(screen: Screen[Any]) -> Iterator[Widget]:
 
 def bindings_of(node: Widget, keymap: Mapping[str, str]) -> list[Binding]:
     """Return a widget's bindings with the reader's own keys, the first key of each action."""
-    # Textual tells a widget's bindings only while it has the focus.
-    bindings = node._bindings.copy()
-    bindings.apply_keymap(dict(keymap))
     found: dict[str, Binding] = {}
-    for each in bindings.key_to_bindings.values():
+    for each in keyed(node, keymap).values():
         for binding in each:
             found.setdefault(binding.action, binding)
     return list(found.values())

@@ -13,6 +13,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import TextArea
 
+from cagchat.tui.keys import keyed
+
 ASK = "ask about the book"
 SEND = "[@click=send]send[/]"
 GAP = "   "
@@ -58,11 +60,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
     """How far the chat knows the book, in words: "" for all of it, None while that is not known."""
 
     class Sent(Message):
-        """A question is to be asked."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        """A question is to be asked; `taken` returns it."""
 
     class EditorWanted(Message):
         """The text is to be edited in another program."""
@@ -74,6 +72,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         self._aside: list[str] = []  # of these, what was never sent: it can be recalled in every chat
         self._at = 0
         self._draft = ""
+        self._sent: list[str] = []  # what was sent, and is neither asked nor given back yet
 
     def watch_known(self) -> None:
         """Say how far the chat knows the book."""
@@ -123,25 +122,48 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
             self._history.remove(text)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Leave Enter to its binding: one with priority would overtake letters that are still on their way here.
+        """Do here what a key of the prompt does: by the app, as Textual does it, letters behind it would overtake it.
 
-        And leave letters with Alt to theirs: terminals send them as letters, which would be written.
+        Letters are written, but with Alt they are left to their bindings: terminals send them as letters.
         """
-        if event.key == "enter" or event.key.startswith("alt+"):
+        with_alt = event.key.startswith("alt+")
+        if with_alt or not event.is_printable:
+            for binding in keyed(self, self.app._keymap).get(event.key, ()):
+                if await self.app.run_action(binding.action, self):
+                    event.stop()
+                    break
+        if with_alt or event.key == "enter":
             event.prevent_default()
 
     def action_send(self) -> None:
-        """Send what is written."""
-        if self.text.strip():
-            self.post_message(self.Sent(self.text))
-
-    def sent(self) -> None:
-        """Empty the prompt after its question was taken."""
-        self._forget_aside(self.text)
-        self._history.append(self.text.strip())
-        self._at = len(self._history)
-        self._draft = ""
+        """Send what is written and take it away: what is written from now on is another question."""
+        if not self.text.strip():
+            return
+        if self._at < len(self._history):
+            self.put_aside(self._draft)
+        self._at, self._draft = len(self._history), ""
+        self._sent.append(self.text)
+        self.post_message(self.Sent())
         self.clear()
+
+    def taken(self) -> str:
+        """Return what was sent first, which is to be either asked or given back."""
+        return self._sent.pop(0)
+
+    def asked(self, text: str) -> None:
+        """Let a question that was taken be recalled."""
+        writing = self._at == len(self._history)
+        self._forget_aside(text)
+        self._history.append(text.strip())
+        if writing:
+            self._at = len(self._history)
+
+    def give_back(self, text: str) -> None:
+        """Write a text that is not asked again, before what was written since, as if it had not been taken."""
+        if self._sent:
+            self._sent[0] = text + self._sent[0]
+        else:
+            self.insert(text, (0, 0))
 
     def action_newline(self) -> None:
         """Begin a new line."""

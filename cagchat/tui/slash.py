@@ -16,50 +16,44 @@ AT_ANY_TIME = ("/new", "/help", "/quit", "/exit", "/q")  # the others wait for t
 ALONE: Mapping[str, Kind] = {f"/{kind}": kind for kind in WORDINGS}  # without a word after them they ask for it
 
 
-async def obey(screen: ChatScreen, line: str) -> None:
-    """Do what a line says that begins with a slash; the prompt is empty then.
+async def obey(screen: ChatScreen, text: str) -> bool:
+    """Do what a text says that begins with a slash; False when it has to wait for the answer that is being made.
 
     Raises `UsageError` where it says nothing that can be done, and what loading the book's text raises.
     """
-    name, rest = command_in(line)
+    name, rest = command_in(text.strip())
     if screen.busy and name not in AT_ANY_TIME:
         screen.still_answering()
-        return
+        return False
     match name:
         case "/new":
-            screen.prompt.clear()
             await screen.action_new_chat()
         case "/help":
-            screen.prompt.clear()
             await screen.app.run_action("help")
         case "/quit" | "/exit" | "/q":
-            screen.prompt.clear()
-            screen.on_text_area_changed()  # nobody comes to tell it any more
+            screen.on_text_area_changed()  # nobody comes to tell it of the emptied prompt any more
             await screen.app.run_action("quit")
         case "/again":
             if not screen.transcript.turns:
                 raise UsageError("There is no question to ask again.", "Ask one first.")
-            screen.prompt.clear()
             await screen.action_again()
         case "/edit":
-            await edit(screen, rest)
+            return await edit(screen, rest, text)
         case "/until" if rest:
             await screen.limit_to(rest)
-            screen.prompt.clear()
         case "/until":
-            screen.prompt.clear()
             await screen.action_limit()
         case _ if name in ALONE and not rest:
-            screen.prompt.clear()
             await screen.action_ready_made(ALONE[name])
         case _:
             question = filled(screen.book.document, name, rest)
             if question is None:
-                raise UsageError(f"There is no command {line.split()[0]}.", "/help lists them.")
-            await screen.ask(question, screen.editing)
+                raise UsageError(f"There is no command {text.split()[0]}.", "/help lists them.")
+            return await screen.ask(question, screen.editing, text)
+    return True
 
 
-async def edit(screen: ChatScreen, rest: str) -> None:
+async def edit(screen: ChatScreen, rest: str, text: str) -> bool:
     """Ask in place of an earlier question what is said after its number; nothing there lets the reader write it."""
     number, question = command_in(rest) if rest else ("", "")
     turns = screen.transcript.turns
@@ -69,7 +63,6 @@ async def edit(screen: ChatScreen, rest: str) -> None:
     if chosen is None:
         raise UsageError(f"This chat has no question {number}.", f"It has {len(turns)}.")
     if question:
-        await screen.ask(question, chosen.number)
-    else:
-        screen.prompt.clear()
-        screen.edit_question(chosen)
+        return await screen.ask(question, chosen.number, text)
+    screen.edit_question(chosen)
+    return True
