@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cagchat.errors import CagchatError, Stopped
@@ -16,6 +17,7 @@ from cagchat.tui.speed import Speed
 from cagchat.tui.turn_view import TurnView
 
 if TYPE_CHECKING:
+    from cagchat.sessions.session import Turn
     from cagchat.tui.chat_screen import ChatScreen
     from cagchat.tui.desk import Desk, Queued
 
@@ -125,29 +127,47 @@ class Generation:
             if left is not None and is_lost(job, left[0]):
                 self._put_aside(left[1])
             return
-        screen = self._screen
-        screen.session = message.session
-        if message.error is not None:
-            await self._failed(message.error)
-        if message.job is self._job:
+        self._screen.session = message.session
+        if message.error is None:
+            self._end(job)
+        else:  # what came of it the record says
+            self._screen.recall.read(
+                message.session, partial(self._failed, job, self._live, self._question, message.error)
+            )
+
+    def _end(self, job: Job) -> None:
+        if job is self._job:
+            screen = self._screen
             self._job = self._live = None
             screen.draw(state="● ready")
             screen.chats.refill(screen.session.id if screen.session else None)
             screen.refresh_bindings()
 
-    async def _failed(self, error: CagchatError) -> None:
-        job = self._job
-        turns, _ = self._screen.recorded_turns()
-        card = None if isinstance(error, Stopped) else ErrorCard(error)
-        if self._live is not None and turns and turns[-1].number == self._live.shown.number:
-            shown = of_turn(turns[-1])
-            self._screen.transcript.settle(shown)
-            await self._live.finish(shown, card)
+    async def _failed(
+        self,
+        job: Job,
+        live: TurnView | None,
+        question: str,
+        error: CagchatError,
+        turns: Sequence[Turn] | None,
+        refused: CagchatError | None,
+    ) -> None:
+        recorded = turns[-1] if turns and live is not None and turns[-1].number == live.shown.number else None
+        if job is not self._job:  # it was left meanwhile
+            if recorded is None and not isinstance(job, Regenerate):
+                self._put_aside(question)
             return
-        self._keep_question()  # it never got into the record
-        await self._screen.show_session()
-        if card is not None and self._job is job:
-            await self._screen.transcript.add(card)
+        card = None if isinstance(error, Stopped) else ErrorCard(error)
+        if recorded is not None and live is not None:
+            shown = of_turn(recorded)
+            self._screen.transcript.settle(shown)
+            await live.finish(shown, card)
+        else:
+            self._keep_question()
+            await self._screen.recall.show_turns(turns or [], refused)
+            if card is not None and self._job is job:
+                await self._screen.transcript.add(card)
+        self._end(job)
 
     def _keep_question(self) -> None:
         """Write the question that was not asked back into the prompt, or where something else stands there, aside."""

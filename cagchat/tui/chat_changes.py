@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cagchat.errors import CagchatError
-from cagchat.tui.background import in_background
+from cagchat.tui.background import Latest, in_background
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.error_card import ErrorCard
 
@@ -23,6 +23,28 @@ class ChatChanges:
     def __init__(self, screen: ChatScreen, sessions: Sessions) -> None:
         self._screen = screen
         self._sessions = sessions
+        self._latest = Latest(screen)
+
+    def rename_open(self) -> None:
+        """Ask for another title of the chat that is open."""
+        self._with_open(self.rename)
+
+    def delete_open(self) -> None:
+        """Ask whether to delete the chat that is open."""
+        self._with_open(self.delete)
+
+    def _with_open(self, change: Callable[[Session], None]) -> None:
+        """Begin a change of the open chat as it is recorded: its title and the number of its questions change."""
+        if (opened := self._screen.session) is None:
+            return
+
+        async def begin(session: Session | None, error: CagchatError | None) -> None:
+            if error is not None:
+                self._screen.refuse(error)
+            elif session is not None and self._is_open(session) and self._screen.is_current:
+                change(session)  # nobody does anything else meanwhile
+
+        self._latest.beside(partial(self._sessions.get, opened.id), begin)
 
     def rename(self, session: Session) -> None:
         """Ask for another title."""

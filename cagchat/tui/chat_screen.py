@@ -18,11 +18,11 @@ from cagchat.errors import CagchatError
 from cagchat.limits.limit import Limit
 from cagchat.limits.until import limit_at
 from cagchat.opened import OpenBook
-from cagchat.proof import recorded
 from cagchat.remembered import MAX_DRAFT, Remembered
-from cagchat.sessions.session import Session, Turn
+from cagchat.sessions.session import Session
 from cagchat.sessions.store import Sessions
 from cagchat.tui.answering import Generation
+from cagchat.tui.background import beside
 from cagchat.tui.book_beside import BookBeside
 from cagchat.tui.chat_changes import ChatChanges
 from cagchat.tui.chat_file import Suffix, write_chat
@@ -41,7 +41,8 @@ from cagchat.tui.prompt import Prompt
 from cagchat.tui.quote_line import QuoteLine, followed
 from cagchat.tui.reader import ReaderPane
 from cagchat.tui.ready_made import WORDINGS, Kind, dialog
-from cagchat.tui.shown import Shown, brief, of_turn
+from cagchat.tui.recall import Recall
+from cagchat.tui.shown import Shown
 from cagchat.tui.slash import obey
 from cagchat.tui.status_bar import Figures, StatusBar
 from cagchat.tui.title_bar import TitleBar
@@ -114,6 +115,7 @@ and the border of the prompt shows it.
         self._generation = Generation(self, desk, timer)
         self._limits = LimitMoves(self, desk)
         self._changes = ChatChanges(self, sessions)
+        self.recall = Recall(self, sessions)
         self._beside = BookBeside(self, remembered)
         manifest = book.manifest
         self._figures = Figures(
@@ -144,7 +146,7 @@ and the border of the prompt shows it.
             self.prompt.write(draft)
         self.set_interval(FLUSH_EVERY_S, self._desk.flush)
         self._limits.load(self.session, self.book.limit)
-        await self.show_session()
+        await self.recall.show()
 
     def on_resize(self) -> None:
         """Take the keys back from what has no room any more, when the new size is laid out."""
@@ -189,7 +191,7 @@ and the border of the prompt shows it.
 
     def on_chat_list_refused(self, message: ChatList.Refused) -> None:
         """Say why the chats could not be looked through."""
-        self._refuse(message.error)
+        self.refuse(message.error)
 
     def _chosen_view(self) -> Shown | None:
         """Return the turn that has the focus, else the last one."""
@@ -202,12 +204,18 @@ and the border of the prompt shows it.
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def on_prompt_sent(self) -> None:
+        """Take what was written, as soon as the chat is there that it is for."""
+        text = self.prompt.taken()
+        if not self.recall.holds(text):
+            await self.send(text)
+
+    async def send(self, text: str) -> None:
         """Ask what was written, in place of an earlier question when one is being edited; obey what begins with /."""
-        text, used = self.prompt.taken(), False
+        used = False
         try:
             used = await (obey(self, text) if text.lstrip().startswith("/") else self.ask(text, self.editing, text))
         except CagchatError as error:
-            self._refuse(error)
+            self.refuse(error)
         if not used:
             self.prompt.give_back(text)
 
@@ -238,7 +246,7 @@ and the border of the prompt shows it.
         try:
             pick = dialog(kind, document, here=self._beside.place.position, until=self._limits.until)
         except CagchatError as error:
-            self._refuse(error)
+            self.refuse(error)
         else:
             self.app.push_screen(pick, partial(self._fill, kind))
 
@@ -247,7 +255,8 @@ and the border of the prompt shows it.
             self.prompt.fill(WORDINGS[kind](word))
             self.prompt.focus()
 
-    def _refuse(self, error: CagchatError) -> None:
+    def refuse(self, error: CagchatError) -> None:
+        """Say why something is not done."""
         self.notify(error.hint, title=error.message, severity="error", markup=False)
 
     async def action_again(self) -> None:
@@ -281,23 +290,6 @@ and the border of the prompt shows it.
         """Be ready for another answer, or show how far the chat knows the book now."""
         await self._limits.ended(message)
         await self._generation.ended(message)
-
-    def _recorded_session(self) -> Session | None:
-        """Return the chat that is open as it is recorded: its title and the number of its questions change."""
-        if self.session is None:
-            return None
-        try:
-            return self._sessions.get(self.session.id)
-        except CagchatError as error:
-            self._refuse(error)
-            return None
-
-    def recorded_turns(self) -> tuple[list[Turn], CagchatError | None]:
-        """Return the record of the chat that is open; none, and why, when it cannot be read."""
-        try:
-            return self._sessions.turns(self.session.id) if self.session else [], None
-        except CagchatError as error:
-            return [], error
 
     def action_stop(self) -> None:
         """Stop the answer and keep it. Where nothing runs, leave what lies over the chat; never clear, never quit."""
@@ -385,25 +377,6 @@ and the border of the prompt shows it.
 
     # -- chats -----------------------------------------------------------------------------------------------------
 
-    async def show_session(self) -> None:
-        """Show the turns of the session that is open now."""
-        turns, error = self.recorded_turns()
-        self.prompt.remember([turn.question for turn in turns])
-        proof = recorded(turns[-1].proof) if turns else None
-        self.draw(
-            proof=brief(proof) if proof else "",
-            chat=proof.chat_tokens if proof else 0,
-            speed=proof.tokens_per_s if proof else 0.0,
-        )
-        await self.transcript.show([of_turn(turn) for turn in turns])
-        if error is not None:
-            await self.transcript.add(ErrorCard(error))
-        if self.session is None:
-            self.chats.forget_current()
-        else:
-            self.chats.refill(self.session.id)
-        self.refresh_bindings()
-
     async def go_to(self, session: Session | None, limit: Limit | None = None) -> None:
         """Leave the chat, stopping and keeping its answer, for another or (None) a new one, up to a limit if given."""
         self._generation.leave()
@@ -411,7 +384,7 @@ and the border of the prompt shows it.
         self._limits.load(session, limit)
         self._edit_none()
         self.draw(state="● ready")
-        await self.show_session()
+        await self.recall.show()
         self.remove_class("-chats")
         self.prompt.focus()
 
@@ -438,8 +411,7 @@ and the border of the prompt shows it.
 
     def action_rename(self) -> None:
         """Give the open chat another title."""
-        if (session := self._recorded_session()) is not None:
-            self._changes.rename(session)
+        self._changes.rename_open()
 
     def on_chat_list_rename_wanted(self, message: ChatList.RenameWanted) -> None:
         """Give a chat of the list another title."""
@@ -447,8 +419,7 @@ and the border of the prompt shows it.
 
     def action_delete(self) -> None:
         """Delete the open chat."""
-        if (session := self._recorded_session()) is not None:
-            self._changes.delete(session)
+        self._changes.delete_open()
 
     def on_chat_list_delete_wanted(self, message: ChatList.DeleteWanted) -> None:
         """Delete a chat of the list."""
@@ -505,21 +476,22 @@ and the border of the prompt shows it.
         """Note what is being written: who leaves finds it in the prompt the next time."""
         self._beside.note(draft=(self._draft or self.prompt.text)[:MAX_DRAFT])
 
-    async def action_export(self, suffix: Suffix) -> None:
+    def action_export(self, suffix: Suffix) -> None:
         """Write the chat as Markdown or as JSON."""
         if self.session is None:
             self.notify("There is nothing to export yet.", markup=False)
             return
-        try:
-            path = write_chat(self._sessions, self.session.id, self._folder, suffix)
-        except CagchatError as error:
+        beside(self, partial(write_chat, self._sessions, self.session.id, self._folder, suffix), self._exported)
+
+    async def _exported(self, path: Path | None, error: CagchatError | None) -> None:
+        if error is not None:
             await self.transcript.add(ErrorCard(error))
         else:
             self.notify(f"Written to {path}.", markup=False)
 
     def on_unmount(self) -> None:
         """Keep the questions that were sent and not asked yet: the record has nothing of them."""
-        self._beside.leave(self._generation.unasked())
+        self._beside.leave([*self._generation.unasked(), *self.recall.early])
 
     def draw(self, **changes: Any) -> None:
         """Change figures of the status line."""
