@@ -60,6 +60,6 @@ def described(place: Place) -> str:
     parts = ["where you were in it"]
     if place.bookmarks:
         parts.append("a bookmark" if len(place.bookmarks) == 1 else f"{len(place.bookmarks)} bookmarks")
-    if place.draft:
-        parts.append("a question that was not sent")
+    if unsent := bool(place.draft) + len(place.aside):
+        parts.append("a question that was not sent" if unsent == 1 else f"{unsent} questions that were not sent")
     return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else parts[0]

@@ -8,7 +8,7 @@ what another one has just written. What it knows of the books that were not read
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -24,7 +24,8 @@ FILE_NAME = "ui.json"
 MAX_BOOKS = 500
 MAX_BOOKMARKS = 200  # a book
 MAX_DRAFT = 4000  # characters of a question that was not sent
-MAX_BYTES = 32_000_000  # more than all of that takes: a larger file is not ours
+MAX_ASIDE = 4000  # characters of all questions of a book that were put aside, the latest first
+MAX_BYTES = 64_000_000  # more than all of that takes: a larger file is not ours
 MAX_OFFSET = 2**40
 CHECK = "check"
 # Another window holds the lock while it writes a small file; longer than this no key press can wait for it.
@@ -33,11 +34,15 @@ WAIT_S, WAIT_STEP_S = 1.0, 0.01
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the reader of a book was and the bookmarks in order, in characters; and a question that was not sent."""
+    """Where the reader of a book was and the bookmarks in order, in characters; and questions that were not sent.
+
+    `draft` was being written, those in `aside` had been put aside for another, the latest last.
+    """
 
     position: int = 0
     bookmarks: tuple[int, ...] = ()
     draft: str = ""
+    aside: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[tuple[str, int], ...]:
@@ -220,14 +225,25 @@ def set_aside(path: Path) -> None:
 
 def joined(old: Place, new: Place) -> Place:
     """Return what is known of a book whose reader went on while the old place could not be read."""
-    return Place(new.position, tuple(sorted({*old.bookmarks, *new.bookmarks})), new.draft or old.draft)
+    bookmarks, aside = tuple(sorted({*old.bookmarks, *new.bookmarks})), tuple(dict.fromkeys((*old.aside, *new.aside)))
+    return Place(new.position, bookmarks, new.draft or old.draft, aside)
 
 
 def sheet(place: Place) -> dict[str, object]:
     """Return a place as it is written."""
     marks = sorted(place.bookmarks)[:MAX_BOOKMARKS]
     written: dict[str, object] = {"position": place.position, "bookmarks": marks}
-    return {**written, "draft": place.draft[:MAX_DRAFT]} if place.draft else written
+    unsent = {"draft": place.draft[:MAX_DRAFT], "aside": latest(place.aside)}
+    return {**written, **{name: text for name, text in unsent.items() if text}}
+
+
+def latest(texts: Sequence[str]) -> list[str]:
+    """Return the last of these texts, as much of them as is kept."""
+    kept, room = [], MAX_ASIDE
+    for text in reversed(texts):
+        kept.append(text[:room])
+        room -= len(kept[-1])
+    return [text for text in reversed(kept) if text]
 
 
 def sheets(found: Mapping[str, object]) -> dict[str, object]:
@@ -241,9 +257,11 @@ def places_in(found: Mapping[str, object]) -> dict[str, Place]:
     places = {}
     for digest, found_sheet in sheets(found).items():
         if isinstance(found_sheet, dict) and is_offset(position := found_sheet.get("position")):
-            marks, draft = found_sheet.get("bookmarks"), found_sheet.get("draft")
+            marks, draft, aside = (found_sheet.get(name) for name in ("bookmarks", "draft", "aside"))
             kept = sorted({mark for mark in marks if is_offset(mark)}) if isinstance(marks, list) else []
-            places[digest] = Place(position, tuple(kept), draft[:MAX_DRAFT] if isinstance(draft, str) else "")
+            texts = [text for text in aside if isinstance(text, str)] if isinstance(aside, list) else []
+            draft = draft[:MAX_DRAFT] if isinstance(draft, str) else ""
+            places[digest] = Place(position, tuple(kept), draft, tuple(latest(texts)))
     return places
 
 

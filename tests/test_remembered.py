@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from cagchat import remembered as module
 from cagchat.files import write_bytes
-from cagchat.remembered import MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
+from cagchat.remembered import MAX_ASIDE, MAX_BOOKMARKS, MAX_BOOKS, MAX_BYTES, Place, Remembered
 from tests.reading_cases import locations
 
 
@@ -236,6 +236,27 @@ def test_a_file_that_cannot_be_read_is_not_written(tmp_path: Path, monkeypatch: 
     assert (last.theme, last.place("0ther")) == ("nord", Place(1))
     assert last.place("b00c") == Place(7, (5, 9, 77), "Who"), "what was not seen is not replaced"
     assert kept_aside(tmp_path) == []
+
+
+def test_the_latest_that_was_put_aside_is_kept(tmp_path: Path) -> None:
+    """Questions that were put aside come back in their order, the oldest cut where there is no room for all."""
+    file = tmp_path / "ui.json"
+    first = Remembered(file)
+    first.remember("b00c", Place(1, (), "", ("one", "two")))
+    first.remember("0ther", Place(1, (), "", ("gone", "x" * MAX_ASIDE, "last")))
+    assert first.save()
+    last = Remembered(file)
+    assert last.place("b00c").aside == ("one", "two")
+    assert last.place("0ther").aside == ("x" * (MAX_ASIDE - 4), "last")
+
+
+@pytest.mark.parametrize("aside", [7, "text", [1, None], {}])
+def test_what_is_no_list_of_texts_was_not_put_aside(tmp_path: Path, aside: object) -> None:
+    """A file of an earlier version has none; what else stands there takes nothing of the place away."""
+    file = tmp_path / "ui.json"
+    file.write_text(json.dumps({"books": {"b00c": {"position": 9, "aside": aside}, "old": {"position": 8}}}))
+    assert Remembered(file).place("b00c") == Place(9)
+    assert Remembered(file).place("old") == Place(8)
 
 
 def test_what_is_forgotten_is_not_set_aside(tmp_path: Path) -> None:

@@ -38,9 +38,10 @@ class BookBeside:
         self._remembered.save()
 
     def leave(self, unasked: Sequence[str]) -> None:
-        """Write the place; questions that were sent and not asked yet are among what was being written."""
+        """Write the place; of questions that were sent and not asked yet the last is the draft, unless there is one."""
+        texts = [*unasked, *filter(None, [self.place.draft])]
         if unasked:
-            self.note(draft="\n".join(filter(None, (*unasked, self.place.draft))))
+            self.note(draft=texts.pop(), aside=(*self.place.aside, *texts))
         self.save()
 
     async def document(self) -> Document | None:

@@ -142,8 +142,11 @@ and the border of the prompt shows it.
     async def on_mount(self) -> None:
         """Show the chat that is continued and wait for a question."""
         self.prompt.focus()
-        if draft := self._beside.place.draft:
-            self.prompt.write(draft)
+        place = self._beside.place
+        for text in place.aside:
+            self.prompt.put_aside(text)
+        if place.draft:
+            self.prompt.write(place.draft)
         self.set_interval(FLUSH_EVERY_S, self._desk.flush)
         self._limits.load(self.session, self.book.limit)
         await self.recall.show()
@@ -474,7 +477,7 @@ and the border of the prompt shows it.
 
     def on_text_area_changed(self) -> None:
         """Note what is being written: who leaves finds it in the prompt the next time."""
-        self._beside.note(draft=(self._draft or self.prompt.text)[:MAX_DRAFT])
+        self._beside.note(draft=(self._draft or self.prompt.unsent)[:MAX_DRAFT], aside=self.prompt.aside)
 
     def action_export(self, suffix: Suffix) -> None:
         """Write the chat as Markdown or as JSON."""

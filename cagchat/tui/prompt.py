@@ -98,6 +98,11 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         recalled = self._at < len(self._history) and self.text == self._history[self._at]
         return self._draft if recalled else self.text
 
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """What was put aside and not sent since, the latest last."""
+        return tuple(self._aside)
+
     def fill(self, text: str) -> None:
         """Replace the text as `write` does; what was being written is recalled as an earlier question is."""
         unsent = self.unsent
@@ -112,6 +117,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         if not text.strip() or text in self._aside:
             return
         self._aside.append(text)
+        self.post_message(self.Changed(self))  # of what is to be kept
         if text not in self._history:
             self._at += self._at == len(self._history)
             self._history.append(text)
@@ -120,6 +126,7 @@ questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask
         if text in self._aside:
             self._aside.remove(text)
             self._history.remove(text)
+            self.post_message(self.Changed(self))
 
     async def _on_key(self, event: events.Key) -> None:
         """Do here what a key of the prompt does: by the app, as Textual does it, letters behind it would overtake it.

@@ -18,7 +18,8 @@ from cagchat.tui.book_table import BookTable
 from cagchat.tui.chat_screen import ChatScreen
 from cagchat.tui.dialogs import AskText, Confirm
 from cagchat.tui.preparing_screen import PreparingScreen
-from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, wait_until
+from tests.reading_cases import chapters
+from tests.tui.pilot import ANSWERS, DEADLINE_S, Desktop, Gate, ask, chat_of, run, shows, wait_until
 
 LANTERNS = "How many lanterns were there?"
 
@@ -144,6 +145,41 @@ def test_a_question_that_was_not_sent_is_kept(tmp_path: Path) -> None:
     for drive in (write, find, look):
         run(desktop, drive)
     assert [chat.title for chat in desktop.sessions.list()] == ["half a question"]
+
+
+def test_what_was_put_aside_is_kept(tmp_path: Path) -> None:
+    """A question that another took the prompt from is recalled the next time, until it is sent."""
+    desktop = Desktop(tmp_path, text=chapters(4))
+
+    async def write(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        chat.prompt.write(LANTERNS)
+        await pilot.press("alt+s")
+        await wait_until(pilot, shows(pilot, "CHAPTER 1"), "the chapters")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: chat.prompt.text.startswith("Summarise"), "another question")
+        await left(pilot)
+
+    async def send(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert chat.prompt.text.startswith("Summarise")
+        chat.prompt.move_cursor((0, 0))
+        await pilot.press("up")
+        assert chat.prompt.text == LANTERNS
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: bool(chat.transcript.turns) and not chat.busy, "an answer")
+        await left(pilot)
+
+    async def look(pilot: Pilot[None]) -> None:
+        chat = await chat_of(pilot)
+        assert not chat.prompt.text
+        await pilot.press("up", *["ctrl+home", "up"] * 2)
+        assert chat.prompt.text.startswith("Summarise"), (
+            "what stood there when the other one was sent, and nothing else"
+        )
+
+    for drive in (write, send, look):
+        run(Desktop(tmp_path, text=desktop.text), drive)
 
 
 def test_esc_never_leaves(tmp_path: Path) -> None:
