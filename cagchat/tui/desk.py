@@ -5,6 +5,7 @@ Screens call `submit`, `stop` and `leave` and never wait; everything comes back 
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 import time
@@ -229,7 +230,7 @@ class _Teller:
                 if self._timer() - self._flushed_at >= JOIN_S:
                     self._post_joined()
             else:
-                self._listener.post_message(Happened(self._job, event))
+                self._post(Happened(self._job, event))
 
     def flush(self) -> None:
         """Post the fragments that wait."""
@@ -240,4 +241,16 @@ class _Teller:
         if self._texts:
             texts, self._texts = self._texts, []
             self._flushed_at = self._timer()
-            self._listener.post_message(Happened(self._job, self._kind("".join(texts)), len(texts)))
+            self._post(Happened(self._job, self._kind("".join(texts)), len(texts)))
+
+    def _post(self, message: Happened) -> None:
+        """Post by way of the event loop, whoever calls.
+
+        Textual takes what its own thread posts at once, before what is on its way there from another.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the desk's thread: its messages go that way anyhow
+            self._listener.post_message(message)
+        else:
+            loop.call_soon(self._listener.post_message, message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
+import threading
 from pathlib import Path
 
 from textual.message import Message
@@ -15,7 +17,7 @@ from cagchat.events import Answer, Answered, Ready
 from cagchat.library import Options
 from cagchat.limits.cost import Cost
 from cagchat.limits.limit import Limit
-from cagchat.tui.desk import Desk
+from cagchat.tui.desk import Desk, _Teller
 from cagchat.tui.jobs import Ask, Job, LimitTo, Load, Prepare, Regenerate, Weigh
 from cagchat.tui.messages import Ended, Happened
 from tests.reading_cases import chapters, write_book
@@ -87,6 +89,39 @@ def test_fragments_that_come_fast_are_joined(tmp_path: Path) -> None:
     assert sum(message.n_tokens for message in answers(happened)) == len(ANSWERS["lanterns"])
     assert isinstance(happened[-1].event, Answered)
     assert ended.session is not None
+
+
+def test_a_flush_overtakes_nothing(tmp_path: Path) -> None:
+    """What the app's own thread posts comes behind what the desk's thread has posted before."""
+
+    async def go() -> list[str]:
+        loop, home = asyncio.get_running_loop(), threading.get_ident()
+
+        class Pump(Listener):
+            """Takes messages as Textual does: its own thread's at once, others' by way of the loop."""
+
+            def post_message(self, message: Message) -> bool:
+                if threading.get_ident() == home:
+                    return super().post_message(message)
+                loop.call_soon_threadsafe(self.inbox.put, message)
+                return True
+
+        pump = Pump()
+        teller = _Teller(Ask(LANTERNS), pump, timer=lambda: 0.0)
+
+        def tell() -> None:
+            for text in ("he ", "counted"):
+                teller.tell(Answer(text))
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+        teller.flush()
+        await asyncio.sleep(0)
+        found = [pump.inbox.get_nowait() for _ in range(2)]
+        return [message.event.text for message in found]  # type: ignore[attr-defined]  # what happened: two answers
+
+    assert asyncio.run(go()) == ["he ", "counted"]
 
 
 def test_fragments_that_wait_can_be_flushed(tmp_path: Path) -> None:
