@@ -30,8 +30,7 @@ class Prompt(TextArea):
 ## The question
 
 **Enter** sends it, **shift+enter** or **ctrl+j** begins a new line; **up** and **down** at its edges recall earlier
-questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does;
-**/again**, **/edit N**, **/new**, **/until PLACE**, **/help** and **/quit** do as their keys.
+questions, **ctrl+e** opens `$EDITOR`. **/summary**, **/who** and **/since** ask what every reader does.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [

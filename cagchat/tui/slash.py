@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 AT_ANY_TIME = ("/new", "/help", "/quit", "/exit", "/q")  # the others wait for the answer that is being made
 ALONE: Mapping[str, Kind] = {f"/{kind}": kind for kind in WORDINGS}  # without a word after them they ask for it
+ALL = "/summary, /who, /since, /again, /edit N, /new, /until PLACE, /help and /quit are commands."
 
 
 async def obey(screen: ChatScreen, text: str) -> bool:
@@ -48,7 +49,7 @@ async def obey(screen: ChatScreen, text: str) -> bool:
         case _:
             question = filled(screen.book.document, name, rest)
             if question is None:
-                raise UsageError(f"There is no command {text.split()[0]}.", "/help lists them.")
+                raise UsageError(f"There is no command {text.split()[0]}.", ALL)
             return await screen.ask(question, screen.editing, text)
     return True
 

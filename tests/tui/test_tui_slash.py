@@ -132,6 +132,7 @@ def test_what_is_no_command_is_refused(tmp_path: Path, line: str) -> None:
     async def drive(pilot: Pilot[None]) -> None:
         chat = await chat_of(pilot)
         await send(pilot, line)
+        assert line in told or "/until PLACE" in notices(pilot), "which there are"
         assert told.get(line, f"There is no command {line.split()[0]}.") in notices(pilot)
         assert chat.prompt.text == line
 
