@@ -185,10 +185,13 @@ Earlier questions appear when the top is reached.
             self._settling = True
             self.call_after_refresh(self._keep_place, stays, stays.virtual_region.y)
 
-    def _tell_when_quiet(self) -> None:
-        """Tell which of the mounted turns are to be looked up, when nothing was mounted for a moment."""
+    def _tell_nothing(self) -> None:
         if self._quiet is not None:
             self._quiet.stop()
+
+    def _tell_when_quiet(self) -> None:
+        """Tell which of the mounted turns are to be looked up, when nothing was mounted for a moment."""
+        self._tell_nothing()
         self._quiet = self.set_timer(QUIET_S, self._tell_unchecked)
 
     def _tell_unchecked(self) -> None:
@@ -261,6 +264,7 @@ Earlier questions appear when the top is reached.
         return [child for child in self.children if child not in (self._greeting, self._above, self._below)]
 
     async def _remount_end(self) -> None:
+        self._tell_nothing()  # of turns that are mounted now and told of afterwards
         async with self._moving:
             self._first, self._last = max(0, len(self._turns) - FIRST_MOUNTED), len(self._turns)
             await self.remove_children(self._entries())
