@@ -34,6 +34,7 @@ class Generation:
         self._timer = timer
         self._job: Answering | None = None
         self._question = ""
+        self._beginning = ""  # a question that is about to be submitted
         self._submitted: dict[Answering, tuple[Queued, str]] = {}  # those whose end was not told yet, their questions
         self._live: TurnView | None = None  # where it is shown
         self._limited: Limited | None = None
@@ -53,6 +54,7 @@ class Generation:
     async def begin(self, job: Answering, question: str, number: int | None) -> None:
         """Ask, in place of question `number` and what follows it when there is one."""
         self._job, self._question, self._stopping = job, question, False
+        self._beginning = "" if isinstance(job, Regenerate) else question
         self._speed = Speed(self._timer)
         self._screen.draw(state="◐ thinking", speed=0.0)
         transcript = self._screen.transcript
@@ -65,10 +67,12 @@ class Generation:
         if self._job is not job:
             if not isinstance(job, Regenerate):
                 self._screen.prompt.put_aside(question)
+            self._beginning = ""
             return
         self._live = live
         queued = self._desk.submit(job, self._screen, self._screen.book)  # not before its events can be shown
         self._submitted[job] = queued, question
+        self._beginning = ""
         if self._stopping:
             self._desk.stop()
         self._screen.refresh_bindings()
@@ -87,7 +91,8 @@ class Generation:
 
     def unasked(self) -> list[str]:
         """Return the questions that were sent and whose turn has not come: when the desk is stopped, it never does."""
-        return [question for job, (queued, question) in self._submitted.items() if is_lost(job, queued)]
+        queued = [question for job, (place, question) in self._submitted.items() if is_lost(job, place)]
+        return [*queued, *filter(None, [self._beginning])]
 
     async def happened(self, message: Happened) -> None:
         """Show an event of the answer."""

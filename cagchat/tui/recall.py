@@ -52,9 +52,8 @@ class Recall:
     async def _read(self, turns: Sequence[Turn] | None, error: CagchatError | None) -> None:
         self._screen.draw(state="● ready")
         await self.show_turns(turns or [], error)
-        early, self.early = self.early, []
-        for text in early:
-            await self._screen.send(text)
+        while self.early:
+            await self._screen.send(self.early.pop(0))
 
     async def show_turns(self, turns: Sequence[Turn], error: CagchatError | None) -> None:
         """Show these turns, or why they cannot be read."""

@@ -129,12 +129,12 @@ def test_a_question_sent_before_its_chat_is_there_is_given_back(
         await pilot.press(key)
         if key == "ctrl+n":
             assert chat.prompt.text == "Were they lit?"
-        held.open()
 
     async def look(pilot: Pilot[None]) -> None:
         assert (await chat_of(pilot)).prompt.text == "Were they lit?"
 
     run(desktop, drive)
+    held.open()
     run(Desktop(tmp_path), look)
 
 
