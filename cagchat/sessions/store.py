@@ -174,11 +174,8 @@ class Sessions:
     def rows(self, session_id: str) -> dict[int, int]:
         """Return which row each current turn is, by its number: another window's turns are other rows."""
         with self._reading() as db:
-            return dict(
-                db.execute(
-                    "SELECT number, row FROM turns WHERE session_id = ? AND current = 1", (session_id,)
-                ).fetchall()
-            )
+            found = db.execute("SELECT number, row FROM turns WHERE session_id = ? AND current = 1", (session_id,))
+            return dict(found.fetchall())
 
     def begin_turn(
         self,
@@ -347,10 +344,8 @@ class Sessions:
 
         What we wrote on into that one nobody would carry over, and `library prune` deletes it.
         """
-        if not self._closed and soundness.inode_of(self.path) not in (
-            0,
-            self._inode,
-        ):  # 0: gone, which is no other file
+        now = soundness.inode_of(self.path)
+        if now not in (0, self._inode) and not self._closed:  # 0: it is gone, which is no other file
             ours = self._connection
             self._open()
             ours.close()
